@@ -1,0 +1,204 @@
+//! The registry of error codes. A code enters with the work that reaches it in a test; `contracts/error-codes.json` is
+//! generated from here. Each code has one sentence for the operator and one next thing to do, the same everywhere.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A text that is no code of the registry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no such error code: {0}")]
+pub struct UnknownCode(pub String);
+
+macro_rules! job_codes {
+    ($($variant:ident $text:literal $retry:literal $summary:literal $remedy:literal;)*) => {
+        /// How a job can fail.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(into = "&'static str", try_from = "String")]
+        pub enum JobErrorCode {
+            $(#[doc = $summary] $variant,)*
+        }
+
+        impl JobErrorCode {
+            /// Every code, in the registry's order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The stable code.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// Whether the same job may be tried again by itself.
+            pub const fn retryable(self) -> bool {
+                match self { $(Self::$variant => $retry,)* }
+            }
+
+            /// What happened, as a sentence for the operator.
+            pub const fn summary(self) -> &'static str {
+                match self { $(Self::$variant => $summary,)* }
+            }
+
+            /// The next thing to do.
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Self::$variant => $remedy,)* }
+            }
+        }
+    };
+}
+
+job_codes! {
+    LocalProviderUnavailable "LOCAL_PROVIDER_UNAVAILABLE" false
+        "The local provider cannot run on this host." "Run `pressluft doctor`: it names what is missing and the command that installs it.";
+    LocalProviderDenied "LOCAL_PROVIDER_DENIED" false
+        "The local provider refused access." "Run `pressluft doctor`, grant the access that it names, then provision the node again.";
+    LocalImageUnavailable "LOCAL_IMAGE_UNAVAILABLE" false
+        "The base image of the local machine could not be had." "Read the job's log for the image build, check the package archive and the free disk space, then provision the node again.";
+    LocalConfigInvalid "LOCAL_CONFIG_INVALID" false
+        "A setting of the local provider is not valid." "Correct the setting that the message names, restart Pressluft, then provision the node again.";
+    LocalInstanceConflict "LOCAL_INSTANCE_CONFLICT" false
+        "A machine of this node's name exists and is not this node's." "Look at the machine that the message names and remove it if it is not needed, then provision the node again.";
+    LocalInstanceUnusable "LOCAL_INSTANCE_UNUSABLE" false
+        "The local machine exists but cannot be used." "Delete the node and create a new one.";
+    LocalProviderNotResponding "LOCAL_PROVIDER_NOT_RESPONDING" true
+        "The local provider does not answer." "It is tried again by itself; if it goes on, run `pressluft doctor`.";
+    LocalAcquisitionFailed "LOCAL_ACQUISITION_FAILED" true
+        "The local machine could not be made." "It is tried again by itself; if it goes on, read the job's log and run `pressluft doctor`.";
+    LocalAcquisitionTimeout "LOCAL_ACQUISITION_TIMEOUT" true
+        "The local machine was not up in time." "It is tried again by itself; if it goes on, look at the load of this host.";
+    LocalAddressMissing "LOCAL_ADDRESS_MISSING" true
+        "The local machine has no address." "It is tried again by itself; if it goes on, check the range of addresses for local nodes.";
+    SshKeyGenerationFailed "SSH_KEY_GENERATION_FAILED" false
+        "Pressluft's SSH key could not be made or read." "Check the owner and free space of the data directory's `keys` folder, then provision the node again.";
+    SshKeyInjectionFailed "SSH_KEY_INJECTION_FAILED" true
+        "Pressluft's SSH key could not be put on the machine." "It is tried again by itself; if it goes on, read the job's log.";
+    SshAuthRejected "SSH_AUTH_REJECTED" false
+        "The machine rejected Pressluft's SSH key." "Add the public key from `GET /api/ssh-key` to the login user's authorized_keys, then provision the node again.";
+    SshHostKeyMismatch "SSH_HOST_KEY_MISMATCH" false
+        "The machine shows another host key than the pinned one." "Find out why it changed; only if it is the right machine, pin the new key, then provision the node again.";
+    HostDiskFull "HOST_DISK_FULL" false
+        "This host has no disk space left." "Free some space on the disk of the data and cache directories, then provision the node again.";
+    NodeNotReady "NODE_NOT_READY" true
+        "The machine did not prove ready." "Read the reasons under the node's readiness; each says what to do.";
+    NodeReleaseFailed "NODE_RELEASE_FAILED" true
+        "The machine could not be removed whole." "It is tried again by itself; if it goes on, the message says what is left: remove it, then delete the node again.";
+    AnsibleHostUnreachable "ANSIBLE_HOST_UNREACHABLE" true
+        "The machine stopped answering during provisioning." "It is tried again by itself; if it goes on, check that the machine runs and answers SSH.";
+    AnsibleHostFailed "ANSIBLE_HOST_FAILED" true
+        "A provisioning task failed on the machine." "It is tried again by itself; if it goes on, read the failed task in the job's log.";
+    AnsibleSyntaxError "ANSIBLE_SYNTAX_ERROR" false
+        "The provisioning playbook cannot be read." "Reinstall Pressluft's `ansible` folder, or correct the playbook that the job's log names.";
+    AnsiblePlayError "ANSIBLE_PLAY_ERROR" false
+        "The provisioning play could not start." "Run `scripts/setup` again and read the job's log.";
+    AnsibleUnexpectedError "ANSIBLE_UNEXPECTED_ERROR" false
+        "Ansible ended in an error of its own." "Read the job's log, then run `scripts/setup` again.";
+    AnsibleUnknownExit "ANSIBLE_UNKNOWN_EXIT" false
+        "Ansible ended in a way that Pressluft does not know." "Read the job's log, then provision the node again.";
+    AnsibleTimeout "ANSIBLE_TIMEOUT" false
+        "Provisioning took longer than its limit." "Look at the load of the machine and at the last task in the job's log, then provision the node again.";
+    JobTimeout "JOB_TIMEOUT" false
+        "The job took longer than its limit." "Look at the step that it stopped in, then ask for it again.";
+    WorkerLost "WORKER_LOST" false
+        "The worker died several times in the same step." "Read the server's log around the times of the step's starts, then ask for the job again.";
+    Internal "INTERNAL" false
+        "Pressluft met an error of its own." "Read the server's log for this job's id, then ask for the job again.";
+}
+
+macro_rules! api_codes {
+    ($($variant:ident $text:literal $status:literal $summary:literal;)*) => {
+        /// How a request can be refused.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(into = "&'static str", try_from = "String")]
+        pub enum ApiErrorCode {
+            $(#[doc = $summary] $variant,)*
+        }
+
+        impl ApiErrorCode {
+            /// Every code, in the registry's order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The stable code.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// The HTTP status that it is answered with.
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$variant => $status,)* }
+            }
+
+            /// What it means, as a sentence.
+            pub const fn summary(self) -> &'static str {
+                match self { $(Self::$variant => $summary,)* }
+            }
+        }
+    };
+}
+
+api_codes! {
+    BadRequest "bad_request" 400 "The request is not valid.";
+    Unauthorized "unauthorized" 401 "There is no valid session.";
+    Forbidden "forbidden" 403 "The request came from another origin or for another host.";
+    NotFound "not_found" 404 "There is no such thing.";
+    MethodNotAllowed "method_not_allowed" 405 "The path exists, the method does not.";
+    Conflict "conflict" 409 "The request does not fit the present state.";
+    JobNotCancellable "job_not_cancellable" 409 "The job has ended already.";
+    PayloadTooLarge "payload_too_large" 413 "The body is larger than 64 KiB.";
+    UnsupportedMediaType "unsupported_media_type" 415 "The body must be application/json.";
+    TooManyRequests "too_many_requests" 429 "Too many failed logins.";
+    Internal "internal" 500 "Pressluft met an error of its own.";
+}
+
+macro_rules! code_text {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownCode;
+
+            fn from_str(text: &str) -> Result<Self, UnknownCode> {
+                let found = Self::ALL.iter().find(|code| code.as_str() == text);
+                found.copied().ok_or_else(|| UnknownCode(text.to_owned()))
+            }
+        }
+
+        impl From<$name> for &'static str {
+            fn from(code: $name) -> Self {
+                code.as_str()
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = UnknownCode;
+
+            fn try_from(text: String) -> Result<Self, UnknownCode> {
+                text.parse()
+            }
+        }
+    };
+}
+
+code_text!(JobErrorCode);
+code_text!(ApiErrorCode);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_read_back_from_its_text_and_says_what_to_do() {
+        for code in JobErrorCode::ALL {
+            assert_eq!(code.as_str().parse(), Ok(*code));
+            assert!(code.summary().ends_with('.') && code.remedy().ends_with('.'), "{code}");
+        }
+        for code in ApiErrorCode::ALL {
+            assert_eq!(code.as_str().parse(), Ok(*code));
+            assert!((400..=599).contains(&code.status()), "{code}");
+        }
+        assert!("nope".parse::<JobErrorCode>().is_err());
+    }
+}

@@ -1,0 +1,207 @@
+//! A job: one piece of work on a machine, accepted by a request and run in the background.
+
+use domain_kernel::{EnvironmentId, JobId, NodeId, SiteId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::Failure;
+
+macro_rules! text_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $text)] $variant,)* }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Its stable text, as in the database and the API.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                let found = Self::ALL.iter().find(|value| value.as_str() == text);
+                found.copied().ok_or_else(|| {
+                    let known: Vec<_> = Self::ALL.iter().map(|value| value.as_str()).collect();
+                    format!("expected one of: {}", known.join(", "))
+                })
+            }
+        }
+    };
+}
+pub(crate) use text_enum;
+
+text_enum!(
+    /// What a job does. `contracts/job-types.json` is generated from here.
+    JobKind {
+        /// Acquire a machine, put Pressluft's key on it, provision it and prove it ready.
+        NodeProvision = "node_provision",
+        /// Give the machine back and forget the node.
+        NodeDecommission = "node_decommission",
+    }
+);
+
+impl JobKind {
+    /// What it does, as a sentence.
+    pub const fn summary(self) -> &'static str {
+        match self {
+            Self::NodeProvision => {
+                "Acquires a machine, puts Pressluft's key on it, provisions it and proves it ready over SSH."
+            }
+            Self::NodeDecommission => "Gives a node's machine back, leaving nothing behind, and retires the node.",
+        }
+    }
+}
+
+text_enum!(
+    /// Where a job stands.
+    JobStatus {
+        /// Waiting: for a worker, for another job of the same node, or for its next attempt.
+        Queued = "queued",
+        /// A worker holds it.
+        Running = "running",
+        /// Ended well; what it promised was proved.
+        Succeeded = "succeeded",
+        /// Ended with an error code.
+        Failed = "failed",
+        /// Ended because an operator asked for it.
+        Cancelled = "cancelled",
+    }
+);
+
+impl JobStatus {
+    /// Whether nothing more will happen to the job.
+    pub const fn is_terminal(self) -> bool {
+        match self {
+            Self::Queued | Self::Running => false,
+            Self::Succeeded | Self::Failed | Self::Cancelled => true,
+        }
+    }
+}
+
+/// Two jobs that share an exclusion key never run at the same time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExclusionKey(String);
+
+impl ExclusionKey {
+    /// The key of everything that works on a node.
+    pub fn node(id: NodeId) -> Self {
+        Self(format!("node:{id}"))
+    }
+
+    /// The key of everything that works on a site.
+    pub fn site(id: SiteId) -> Self {
+        Self(format!("site:{id}"))
+    }
+
+    /// Its text, as stored.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Who runs jobs: one per server process.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct WorkerId(String);
+
+impl WorkerId {
+    /// Names a worker; it is shown as `locked_by`.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A job to be written, in the same transaction as the change that needs it.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Its id.
+    pub id: JobId,
+    /// What it does.
+    pub kind: JobKind,
+    /// The node that it works on.
+    pub node_id: Option<NodeId>,
+    /// The site that it works on.
+    pub site_id: Option<SiteId>,
+    /// The environment that it works on.
+    pub environment_id: Option<EnvironmentId>,
+    /// Keys that no other running job may hold meanwhile.
+    pub exclusion_keys: Vec<ExclusionKey>,
+    /// How many attempts it has in all, the first included.
+    pub max_attempts: u32,
+}
+
+impl NewJob {
+    /// A job on a node.
+    pub fn on_node(kind: JobKind, node_id: NodeId, max_attempts: u32) -> Self {
+        Self {
+            id: JobId::generate(),
+            kind,
+            node_id: Some(node_id),
+            site_id: None,
+            environment_id: None,
+            exclusion_keys: vec![ExclusionKey::node(node_id)],
+            max_attempts,
+        }
+    }
+}
+
+/// A job as stored. The row that the API shows is the row that the queue runs.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// What it does.
+    pub kind: JobKind,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// The node that it works on.
+    pub node_id: Option<NodeId>,
+    /// The site that it works on.
+    pub site_id: Option<SiteId>,
+    /// The environment that it works on.
+    pub environment_id: Option<EnvironmentId>,
+    /// 1 on the first run; rises only after a retryable failure, not after a lost worker.
+    pub attempt_count: u32,
+    /// How many attempts it has in all.
+    pub max_attempts: u32,
+    /// A queued job is not started before this moment.
+    pub run_after: Timestamp,
+    /// Rises with every claim; fences off workers that lost theirs.
+    pub claim_epoch: i64,
+    /// When the present worker claimed it.
+    pub locked_at: Option<Timestamp>,
+    /// The worker that holds it.
+    pub locked_by: Option<String>,
+    /// Until when the worker's claim is good without a heartbeat.
+    pub lease_until: Option<Timestamp>,
+    /// Workers lost in a row without a step completed between.
+    pub lost_workers: u32,
+    /// An operator asked for it to end.
+    pub cancel_requested: bool,
+    /// When it was first started.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Why the last attempt failed.
+    pub error: Option<Failure>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}

@@ -1,0 +1,28 @@
+//! Jobs: what they are, how a workflow's steps are run, and what a store must do for them.
+//!
+//! Here live the words (job, step, event, claim), the traits that adapters implement ([`JobStore`], [`JobCatalog`],
+//! [`JobSignal`], [`Workflow`]) and the runner, which is plain futures. No runtime, no SQL, no queue library.
+
+mod context;
+mod event;
+mod hold;
+mod job;
+mod page;
+mod retry;
+mod runner;
+mod step;
+mod store;
+mod workflow;
+
+pub use context::{NullProgress, ProgressSink, StepContext};
+pub use event::{Event, EventKind, LogStream, NewEvent, TaskProgress, TaskStatus};
+pub use job::{ExclusionKey, Job, JobKind, JobStatus, NewJob, WorkerId};
+pub use page::{Page, PageRequest};
+pub use retry::RetryPolicy;
+pub use runner::{JobRunner, RunEnd};
+pub use step::{Failure, StepError, StepRecord, StepStatus};
+pub use store::{
+    CancelReply, Claim, ClaimedJob, EventFilter, Heartbeat, JobCatalog, JobCounts, JobFilter, JobSignal, JobStore,
+    JobView, Outcome, Recover, StoreError,
+};
+pub use workflow::{Step, Workflow};

@@ -1,0 +1,24 @@
+//! Nodes: what they are, what a provider of them must do, and when one is ready.
+//!
+//! Here live plain types and the traits that adapters implement: [`NodeProvider`], [`SshAccess`], [`ReadinessProbe`],
+//! [`NodeProvisioner`], [`ManagedKeys`], [`NodeStore`]. No runtime, no SQL, no process is started here.
+
+mod node;
+mod provider;
+mod provisioner;
+mod readiness;
+mod ssh;
+mod store;
+mod target;
+
+pub use node::{AcquisitionSource, NameError, Node, NodeName, NodeStatus, ProviderId};
+pub use provider::{
+    AcquireRequest, Acquired, Capability, Instance, NodeProvider, Observation, ReleaseReport, Unavailable,
+};
+pub use provisioner::{NodeProvisioner, ProvisionSummary};
+pub use readiness::{
+    CheckEvidence, Guidance, ProbeFacts, ProbeResult, Readiness, ReadinessProbe, ReasonCode, RuntimeCheck, readiness,
+};
+pub use ssh::{ManagedKey, ManagedKeys, RemoteCommand, RemoteOutput, SshAccess, SshError};
+pub use store::{CreatedNode, Idempotency, NewNode, NodeChange, NodeCounts, NodeStore, ProbeRecord};
+pub use target::{HostKey, HostKeyError, NodeTarget};

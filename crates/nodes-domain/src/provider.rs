@@ -1,0 +1,125 @@
+//! What a provider of nodes must do. `contracts/node-provider.md` numbers the rules; every implementation passes the
+//! same tests of them.
+
+use std::net::IpAddr;
+
+use async_trait::async_trait;
+use domain_kernel::{JobErrorCode, NodeId, ShortId};
+use jobs::{StepContext, StepError};
+
+use crate::{AcquisitionSource, HostKey, ProviderId};
+
+/// Which machine is meant. Both parts come from the node's id, so a repeated call meets its own machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// The node.
+    pub node_id: NodeId,
+}
+
+impl Instance {
+    /// The machine of a node.
+    pub fn of(node_id: NodeId) -> Self {
+        Self { node_id }
+    }
+
+    /// The node's short id.
+    pub fn short_id(&self) -> ShortId {
+        self.node_id.short()
+    }
+
+    /// The machine's name, `pressluft-<short id>`: 22 characters of `[a-z0-9-]`.
+    pub fn name(&self) -> String {
+        format!("pressluft-{}", self.short_id())
+    }
+}
+
+/// What is asked of [`NodeProvider::acquire`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcquireRequest {
+    /// Which machine.
+    pub instance: Instance,
+    /// Pressluft's public key as one OpenSSH line, for providers that put it in while they make the machine.
+    pub public_key: String,
+}
+
+/// A machine that was acquired: it runs, and its addresses and host key were learned over the provider's own channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acquired {
+    /// The name or address for SSH.
+    pub hostname: String,
+    /// The address that sites are served from.
+    pub public_ip: Option<IpAddr>,
+    /// The SSH port.
+    pub ssh_port: u16,
+    /// The login user; may use sudo without a password.
+    pub ssh_user: String,
+    /// The host key to pin.
+    pub host_key: HostKey,
+}
+
+/// Why a provider cannot work on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unavailable {
+    /// `LOCAL_PROVIDER_UNAVAILABLE`, `LOCAL_PROVIDER_DENIED` or `LOCAL_CONFIG_INVALID`.
+    pub code: JobErrorCode,
+    /// What is missing.
+    pub reason: String,
+    /// The exact next command or setting.
+    pub remedy: String,
+}
+
+/// Whether a provider can work on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Capability {
+    /// It can.
+    Available,
+    /// It cannot.
+    Unavailable(Unavailable),
+}
+
+/// What a provider sees of a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    /// There is none.
+    Absent,
+    /// It exists and does not run.
+    Stopped,
+    /// It runs, at these addresses, the preferred one first.
+    Running(Vec<IpAddr>),
+    /// The provider cannot tell, and why.
+    Unknown(String),
+}
+
+/// What a release did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReleaseReport {
+    /// What stays behind on purpose, for the operator.
+    pub left_in_place: Vec<String>,
+}
+
+/// Makes machines, finds them again, and gives them back. Every method can be repeated after the process died at any
+/// point of it; none takes longer than its context allows.
+#[async_trait]
+pub trait NodeProvider: Send + Sync {
+    /// Its id, as stored with the nodes that it made.
+    fn id(&self) -> ProviderId;
+
+    /// The source that it serves.
+    fn source(&self) -> AcquisitionSource;
+
+    /// Whether it can work on this host. Changes nothing.
+    async fn capability(&self, context: &StepContext) -> Result<Capability, StepError>;
+
+    /// Makes the machine or adopts the one of that name, starts it, and learns its addresses and host key.
+    async fn acquire(&self, request: &AcquireRequest, context: &StepContext) -> Result<Acquired, StepError>;
+
+    /// Puts a public key (one OpenSSH line) into the login user's authorized_keys over the provider's own channel:
+    /// appended only where the exact line is missing, otherwise the file stays byte-identical.
+    async fn inject_key(&self, instance: &Instance, public_key: &str, context: &StepContext) -> Result<(), StepError>;
+
+    /// Looks at the machine. Changes nothing.
+    async fn observe(&self, instance: &Instance, context: &StepContext) -> Result<Observation, StepError>;
+
+    /// Gives the machine back, leaving nothing of it on this host. An absent machine is a success.
+    async fn release(&self, instance: &Instance, context: &StepContext) -> Result<ReleaseReport, StepError>;
+}

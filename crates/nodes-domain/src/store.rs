@@ -1,0 +1,142 @@
+//! What a store must do for nodes. Every change is written against the version or the claim that it was decided on,
+//! together with the jobs and events that belong to it, in one transaction.
+
+use async_trait::async_trait;
+use domain_kernel::{AccountId, JobId, NodeId, Timestamp};
+use jobs::{Claim, NewJob, Outcome, Page, PageRequest, StoreError};
+
+use crate::{AcquisitionSource, Node, NodeName, NodeStatus, NodeTarget, ProviderId, Readiness};
+
+/// A node to be written.
+#[derive(Debug, Clone)]
+pub struct NewNode {
+    /// Its id.
+    pub id: NodeId,
+    /// Its name.
+    pub name: NodeName,
+    /// Where it comes from.
+    pub source: AcquisitionSource,
+    /// The provider that makes it.
+    pub provider: ProviderId,
+    /// This control-plane host.
+    pub host_id: String,
+}
+
+/// An Idempotency-Key with the request that it came with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// Whose key it is: keys of different accounts never meet.
+    pub account_id: AccountId,
+    /// The key, 1 to 200 visible ASCII characters.
+    pub key: String,
+    /// SHA-256 of method, path and body, hexadecimal.
+    pub request_hash: String,
+}
+
+/// What a creation wrote, or had written when the same key came before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CreatedNode {
+    /// The node.
+    pub node_id: NodeId,
+    /// The job that makes it.
+    pub job_id: JobId,
+    /// Whether an earlier request with the same Idempotency-Key had written it.
+    pub replayed: bool,
+}
+
+/// What to change of a node; `None` leaves a part as it is.
+#[derive(Debug, Clone, Default)]
+pub struct NodeChange {
+    /// A new status.
+    pub status: Option<NodeStatus>,
+    /// A new target.
+    pub target: Option<NodeTarget>,
+    /// A new readiness.
+    pub readiness: Option<Readiness>,
+    /// The machine answered at this moment.
+    pub seen_at: Option<Timestamp>,
+}
+
+impl NodeChange {
+    /// Only the status.
+    pub fn status(status: NodeStatus) -> Self {
+        Self {
+            status: Some(status),
+            ..Self::default()
+        }
+    }
+}
+
+/// What a probe found, for a node without a running job.
+#[derive(Debug, Clone)]
+pub struct ProbeRecord {
+    /// The node's status after it.
+    pub status: NodeStatus,
+    /// Its readiness.
+    pub readiness: Readiness,
+    /// Failed probes in a row.
+    pub probe_failures: u32,
+    /// When the machine answered, if it did.
+    pub seen_at: Option<Timestamp>,
+}
+
+/// How many nodes stand where.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NodeCounts {
+    /// Active ones.
+    pub active: u64,
+    /// All but the decommissioned ones.
+    pub live: u64,
+}
+
+/// Keeps nodes.
+#[async_trait]
+pub trait NodeStore: Send + Sync {
+    /// Writes a node (`provisioning`) and its job. With an Idempotency-Key that was used before for the same request,
+    /// returns what that one wrote; for another request, [`StoreError::IdempotencyMismatch`].
+    async fn create(
+        &self,
+        node: NewNode,
+        job: NewJob,
+        idempotency: Option<Idempotency>,
+    ) -> Result<CreatedNode, StoreError>;
+
+    /// One node.
+    async fn node(&self, id: NodeId) -> Result<Option<Node>, StoreError>;
+
+    /// Nodes, newest first, the decommissioned ones left out unless asked for.
+    async fn nodes(&self, include_decommissioned: bool, page: &PageRequest) -> Result<Page<Node>, StoreError>;
+
+    /// Nodes of this host in one of `statuses` that have no job waiting or running.
+    async fn idle_nodes(&self, host_id: &str, statuses: &[NodeStatus]) -> Result<Vec<Node>, StoreError>;
+
+    /// How many there are.
+    async fn counts(&self) -> Result<NodeCounts, StoreError>;
+
+    /// Moves a node to `status` and writes the job that does what this means, if the node still has `version`. A job of
+    /// the node that waits is cancelled where `cancel_waiting`; otherwise it, like one that runs, is
+    /// [`StoreError::NodeBusy`].
+    async fn enqueue(
+        &self,
+        id: NodeId,
+        version: i64,
+        status: NodeStatus,
+        job: NewJob,
+        cancel_waiting: bool,
+    ) -> Result<Node, StoreError>;
+
+    /// Changes a node from within its job, fenced by the claim.
+    async fn change_in_job(&self, claim: &Claim, id: NodeId, change: NodeChange) -> Result<Node, StoreError>;
+
+    /// Ends a run of a job and changes its node, in one transaction, fenced by the claim.
+    async fn settle_job(
+        &self,
+        claim: &Claim,
+        outcome: &Outcome,
+        id: NodeId,
+        change: NodeChange,
+    ) -> Result<(), StoreError>;
+
+    /// Writes what a probe found if the node still has `version` and no job of it waits or runs.
+    async fn record_probe(&self, id: NodeId, version: i64, record: ProbeRecord) -> Result<Node, StoreError>;
+}
