@@ -1,0 +1,268 @@
+//! `node_provision`: acquire a machine, put Pressluft's key on it, wait for SSH, provision it, prove it ready.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain_kernel::{JobErrorCode, StopReason};
+use jobs::{Claim, Failure, Job, JobKind, Outcome, Step, StepContext, StepError, StoreError, Workflow};
+use nodes_domain::{
+    AcquireRequest, Capability, Instance, ManagedKeys, NodeChange, NodeProvisioner, NodeStatus, NodeStore, NodeTarget,
+    ProbeResult, Readiness, ReadinessProbe, RemoteCommand, SshAccess, SshError, readiness,
+};
+
+use super::{load, node_id, provider_of, target_of};
+use crate::ProviderRegistry;
+
+/// How long an acquired machine has to answer SSH.
+const SSH_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long provisioning may take.
+const PROVISION_LIMIT: Duration = Duration::from_secs(25 * 60);
+
+/// How long a provisioned machine has to prove ready: its services may still be starting.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// The pause between two looks.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The workflow.
+#[derive(Clone)]
+pub struct NodeProvision {
+    /// Keeps nodes.
+    pub store: Arc<dyn NodeStore>,
+    /// Makes machines.
+    pub registry: ProviderRegistry,
+    /// Pressluft's key.
+    pub keys: Arc<dyn ManagedKeys>,
+    /// Commands over SSH.
+    pub ssh: Arc<dyn SshAccess>,
+    /// Provisions.
+    pub provisioner: Arc<dyn NodeProvisioner>,
+    /// Looks at machines.
+    pub probe: Arc<dyn ReadinessProbe>,
+}
+
+#[async_trait]
+impl Workflow for NodeProvision {
+    fn kind(&self) -> JobKind {
+        JobKind::NodeProvision
+    }
+
+    fn steps(&self) -> Vec<Arc<dyn Step>> {
+        vec![
+            Arc::new(Acquire(self.clone())),
+            Arc::new(InjectKey(self.clone())),
+            Arc::new(WaitForSsh(self.clone())),
+            Arc::new(Provision(self.clone())),
+            Arc::new(ProveReady(self.clone())),
+        ]
+    }
+
+    async fn settle(&self, job: &Job, claim: &Claim, outcome: Outcome) -> Result<(), StoreError> {
+        let change = match &outcome {
+            Outcome::Succeeded => NodeChange::status(NodeStatus::Active),
+            Outcome::Failed(_) | Outcome::Cancelled => NodeChange::status(NodeStatus::Failed),
+            Outcome::Retry { .. } | Outcome::Parked { .. } | Outcome::Yielded => NodeChange::default(),
+        };
+        let id = job.node_id.ok_or(StoreError::NotFound("node"))?;
+        self.store.settle_job(claim, &outcome, id, change).await
+    }
+}
+
+fn claim_of(job: &Job, context: &StepContext) -> Claim {
+    Claim {
+        job_id: job.id,
+        epoch: context.epoch,
+        worker: jobs::WorkerId::new(job.locked_by.clone().unwrap_or_default()),
+    }
+}
+
+/// Makes or adopts the machine and pins its host key.
+struct Acquire(NodeProvision);
+
+#[async_trait]
+impl Step for Acquire {
+    fn name(&self) -> &'static str {
+        "acquire"
+    }
+
+    async fn run(&self, job: &Job, context: &StepContext) -> Result<(), StepError> {
+        let node = load(self.0.store.as_ref(), job).await?;
+        let provider = provider_of(&self.0.registry, &node)?;
+        if let Capability::Unavailable(missing) = provider.capability(context).await? {
+            let detail = format!("{} Next: {}", sentence(&missing.reason), missing.remedy);
+            return Err(StepError::failed(missing.code, detail));
+        }
+        let key = self.0.keys.key().await?;
+        let request = AcquireRequest {
+            instance: Instance::of(node.id),
+            public_key: key.public_key,
+        };
+        let acquired = provider.acquire(&request, context).await?;
+        let place = format!("{} at {}", request.instance.name(), acquired.hostname);
+        let target = NodeTarget {
+            hostname: acquired.hostname,
+            public_ip: acquired.public_ip,
+            ssh_port: acquired.ssh_port,
+            ssh_user: acquired.ssh_user,
+            ssh_private_key_path: key.private_key_path,
+            host_key: acquired.host_key,
+        };
+        context.point("acquire.acquired").await;
+        let change = NodeChange {
+            target: Some(target),
+            ..NodeChange::default()
+        };
+        self.0
+            .store
+            .change_in_job(&claim_of(job, context), node.id, change)
+            .await?;
+        context.detail(&place).await;
+        Ok(())
+    }
+}
+
+fn sentence(text: &str) -> String {
+    let text = text.trim();
+    if text.ends_with(['.', '!', '?']) {
+        text.to_owned()
+    } else {
+        format!("{text}.")
+    }
+}
+
+/// Puts Pressluft's key on the machine over the provider's channel.
+struct InjectKey(NodeProvision);
+
+#[async_trait]
+impl Step for InjectKey {
+    fn name(&self) -> &'static str {
+        "inject_key"
+    }
+
+    async fn run(&self, job: &Job, context: &StepContext) -> Result<(), StepError> {
+        let node = load(self.0.store.as_ref(), job).await?;
+        let provider = provider_of(&self.0.registry, &node)?;
+        let key = self.0.keys.key().await?;
+        provider
+            .inject_key(&Instance::of(node.id), &key.public_key, context)
+            .await?;
+        context.detail(&format!("key {}", key.fingerprint)).await;
+        Ok(())
+    }
+}
+
+/// Waits until the machine takes a login with the key.
+struct WaitForSsh(NodeProvision);
+
+#[async_trait]
+impl Step for WaitForSsh {
+    fn name(&self) -> &'static str {
+        "wait_for_ssh"
+    }
+
+    async fn run(&self, job: &Job, context: &StepContext) -> Result<(), StepError> {
+        let node = load(self.0.store.as_ref(), job).await?;
+        let target = target_of(&node)?;
+        let begin = context.now();
+        let command = RemoteCommand::script("true", Duration::from_secs(10));
+        loop {
+            let error = match self.0.ssh.run(node.id, target, &command, context).await {
+                Ok(output) if output.exit_status == Some(0) => return Ok(()),
+                Ok(output) => SshError::Other(format!("`true` ended with {:?}", output.exit_status)),
+                Err(error) => error,
+            };
+            let code = match &error {
+                SshError::AuthRejected => Some(JobErrorCode::SshAuthRejected),
+                SshError::HostKeyMismatch => Some(JobErrorCode::SshHostKeyMismatch),
+                SshError::Stopped(reason) => return Err(StepError::Stopped(*reason)),
+                SshError::Refused | SshError::Unreachable(_) | SshError::TimedOut(_) | SshError::Other(_) => None,
+            };
+            if let Some(code) = code {
+                return Err(StepError::failed(code, sentence(&error.to_string())));
+            }
+            if context.now().since(begin) >= SSH_LIMIT {
+                let detail = format!("No login within {} s: {error}", SSH_LIMIT.as_secs());
+                return Err(StepError::failed(JobErrorCode::LocalAcquisitionTimeout, detail));
+            }
+            context.sleep(PAUSE).await?;
+        }
+    }
+}
+
+/// Provisions the machine over SSH.
+struct Provision(NodeProvision);
+
+#[async_trait]
+impl Step for Provision {
+    fn name(&self) -> &'static str {
+        "provision"
+    }
+
+    async fn run(&self, job: &Job, context: &StepContext) -> Result<(), StepError> {
+        let node = load(self.0.store.as_ref(), job).await?;
+        let target = target_of(&node)?;
+        let limited = context.within(PROVISION_LIMIT);
+        let summary = self.0.provisioner.provision(node.id, target, &limited).await?;
+        context
+            .detail(&format!("{} tasks ok, {} changed", summary.ok, summary.changed))
+            .await;
+        Ok(())
+    }
+}
+
+/// Proves over SSH that the machine is ready.
+struct ProveReady(NodeProvision);
+
+#[async_trait]
+impl Step for ProveReady {
+    fn name(&self) -> &'static str {
+        "readiness"
+    }
+
+    async fn run(&self, job: &Job, context: &StepContext) -> Result<(), StepError> {
+        let node = load(self.0.store.as_ref(), job).await?;
+        let target = target_of(&node)?;
+        let begin = context.now();
+        loop {
+            let facts = self.0.probe.probe(node.id, target, context).await;
+            if let ProbeResult::NoLogin(SshError::Stopped(reason)) = &facts.result {
+                return Err(stopped(*reason));
+            }
+            let seen = readiness(&node, NodeStatus::Active, Some(&facts), facts.checked_at);
+            let late = context.now().since(begin) >= READY_LIMIT;
+            if !seen.is_ready && !late {
+                context.sleep(PAUSE).await?;
+                continue;
+            }
+            let change = NodeChange {
+                readiness: Some(seen.clone()),
+                seen_at: matches!(facts.result, ProbeResult::LoggedIn { .. }).then_some(facts.checked_at),
+                ..NodeChange::default()
+            };
+            self.0
+                .store
+                .change_in_job(&claim_of(job, context), node_id(job)?, change)
+                .await?;
+            return if seen.is_ready {
+                Ok(())
+            } else {
+                Err(not_ready(&seen).into())
+            };
+        }
+    }
+}
+
+fn stopped(reason: StopReason) -> StepError {
+    StepError::Stopped(reason)
+}
+
+fn not_ready(seen: &Readiness) -> Failure {
+    let reasons: Vec<_> = seen
+        .guidance
+        .iter()
+        .map(|entry| format!("{}: {}", entry.reason_code, entry.message))
+        .collect();
+    Failure::new(JobErrorCode::NodeNotReady, reasons.join(" "))
+}
