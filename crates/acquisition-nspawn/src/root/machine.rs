@@ -1,0 +1,323 @@
+//! The machine's process: started detached, found again by pid and start time, waited for, stopped.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use jobs::{StepContext, StepError};
+use process_exec::{ProcessKey, boot_id, process_key};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::io::AsyncReadExt;
+
+use super::host::Host;
+use super::{cgroup, network};
+use crate::failure::{Code, io_failed};
+use crate::files::{Lock, read_if_there, remove_if_there};
+use crate::names::MachineNames;
+use crate::procfs::{innermost_pid, parse_process_file};
+use crate::record::MachineFolder;
+
+/// The script that becomes the machine.
+const START_SCRIPT: &str = include_str!("start.sh");
+
+/// How often a machine is looked at while it boots or stops.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What nftables, databases and logs need inside beyond nspawn's own set.
+const CAPABILITIES: &str = "--capability=CAP_NET_ADMIN,CAP_IPC_LOCK,CAP_SYS_RESOURCE,CAP_SYSLOG";
+
+/// The machine's process, if it is alive. A pid that was reused or is of another boot is not it.
+pub(crate) fn running(code: Code, folder: &MachineFolder) -> Result<Option<ProcessKey>, StepError> {
+    let path = folder.process();
+    let text = read_if_there(&path).map_err(|error| io_failed(code, &path, &error))?;
+    let Some(identity) = text.as_deref().and_then(parse_process_file) else {
+        return Ok(None);
+    };
+    let boot = boot_id().map_err(|error| io_failed(code, Path::new("/proc"), &error))?;
+    Ok((boot == identity.boot_id && is_alive(identity.process)).then_some(identity.process))
+}
+
+fn is_alive(process: ProcessKey) -> bool {
+    process_key(process.pid) == Some(process)
+}
+
+/// The machine's first process as this host numbers it: the door to its namespaces. None until it is there.
+pub(crate) fn leader(machine: ProcessKey) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children", pid = machine.pid)).ok()?;
+    children
+        .split_ascii_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .find(|pid: &u32| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status"));
+            status.ok().as_deref().and_then(innermost_pid) == Some(1)
+        })
+}
+
+/// Starts the machine. It belongs to nobody: it outlives the server and everything that the server ends.
+pub(crate) async fn start(
+    host: &Host,
+    ctx: &StepContext,
+    names: &MachineNames,
+    folder: &MachineFolder,
+) -> Result<(), StepError> {
+    let code = Code::LocalAcquisitionFailed;
+    forget_last_run(ctx, code, folder).await?;
+    let instance = names.instance();
+    let mut command = if managed_by_systemd() {
+        unit_of_systemd(&instance)
+    } else {
+        Vec::new()
+    };
+    command.extend(["sh", "-c", START_SCRIPT, "pressluft-start"].map(str::to_owned));
+    command.push(folder.path().to_string_lossy().into_owned());
+    if !managed_by_systemd() {
+        let groups = cgroup::create(&instance)?;
+        command.extend(groups.iter().map(|group| group.to_string_lossy().into_owned()));
+    }
+    command.push("--".to_owned());
+    command.extend(program(names, folder));
+    let command: Vec<_> = command.iter().map(String::as_str).collect();
+    host.detach(code, &command, &folder.console()).await
+}
+
+/// Removes what the last run wrote, under the start script's own lock: a script that an earlier call started may be at it.
+async fn forget_last_run(ctx: &StepContext, code: Code, folder: &MachineFolder) -> Result<(), StepError> {
+    let _lock = Lock::file(ctx, code, &folder.path().join("start.lock")).await?;
+    if running(code, folder)?.is_none() {
+        for path in [folder.process(), folder.console()] {
+            remove_if_there(&path).map_err(|error| io_failed(code, &path, &error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether systemd is this host's first process.
+fn managed_by_systemd() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
+/// On a host with systemd the machine gets a unit of its own, which brings its cgroup. (Not tested so far.)
+fn unit_of_systemd(instance: &str) -> Vec<String> {
+    let unit = format!("--unit={instance}");
+    let words = [
+        "systemd-run",
+        "--quiet",
+        "--collect",
+        &unit,
+        "-p",
+        "Delegate=yes",
+        "-p",
+        "KillMode=mixed",
+        "--",
+    ];
+    words.map(str::to_owned).to_vec()
+}
+
+fn program(names: &MachineNames, folder: &MachineFolder) -> Vec<String> {
+    let words = [
+        "systemd-nspawn",
+        "--quiet",
+        "--register=no",
+        "--keep-unit",
+        &format!("--machine={}", names.instance()),
+        &format!("--directory={}", folder.merged().display()),
+        "--boot",
+        &format!("--network-namespace-path={}", network::namespace_path(names).display()),
+        "--console=pipe",
+        "--resolv-conf=off",
+        "--timezone=off",
+        "--link-journal=no",
+        CAPABILITIES,
+    ];
+    words.map(str::to_owned).to_vec()
+}
+
+/// Waits until the machine has booted and its sshd answers at `address`.
+pub(crate) async fn wait_until_up(
+    host: &Host,
+    ctx: &StepContext,
+    folder: &MachineFolder,
+    address: Ipv4Addr,
+    limit: Duration,
+) -> Result<(), StepError> {
+    let mut seen = Seen::NotStarted;
+    match watch_boot(host, &ctx.within(limit), folder, address, &mut seen).await {
+        Err(StepError::DeadlineExceeded) => {
+            // The machine's own limit is a failure of its own; the job's is not.
+            ctx.check()?;
+            Err(timed_out(host, ctx, folder, address, seen).await?)
+        }
+        other => other,
+    }
+}
+
+/// How far a machine was seen to come.
+#[derive(Debug, Clone, Copy)]
+enum Seen {
+    NotStarted,
+    Started,
+    Booted,
+}
+
+async fn watch_boot(
+    host: &Host,
+    ctx: &StepContext,
+    folder: &MachineFolder,
+    address: Ipv4Addr,
+    seen: &mut Seen,
+) -> Result<(), StepError> {
+    loop {
+        match running(Code::LocalAcquisitionFailed, folder)? {
+            None if has_ended(folder) => return Err(died(ctx, folder).await),
+            None => {}
+            Some(machine) => {
+                *seen = Seen::Started;
+                if let Some(leader) = leader(machine)
+                    && has_booted(host, ctx, leader).await?
+                {
+                    *seen = Seen::Booted;
+                    if sshd_answers(address).await {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        ctx.sleep(POLL).await?;
+    }
+}
+
+/// Whether a machine that does not run has run, or failed to. Until its script has got so far there is neither file.
+fn has_ended(folder: &MachineFolder) -> bool {
+    folder.process().exists() || fs::metadata(folder.console()).is_ok_and(|console| console.len() > 0)
+}
+
+/// Asks the machine's own systemd. It counts as up even where a unit failed: sshd is asked by itself.
+async fn has_booted(host: &Host, ctx: &StepContext, leader: u32) -> Result<bool, StepError> {
+    let leader = leader.to_string();
+    let answer = host
+        .ask(ctx, &["nsenter", "-t", &leader, "-a", "systemctl", "is-system-running"])
+        .await?;
+    Ok(matches!(answer.trim(), "running" | "degraded"))
+}
+
+async fn sshd_answers(address: Ipv4Addr) -> bool {
+    let greeting = async {
+        let mut stream = tokio::net::TcpStream::connect((address, 22)).await?;
+        let mut start = [0_u8; 4];
+        stream.read_exact(&mut start).await?;
+        Ok::<_, std::io::Error>(&start == b"SSH-")
+    };
+    matches!(
+        tokio::time::timeout(Duration::from_secs(1), greeting).await,
+        Ok(Ok(true))
+    )
+}
+
+async fn died(ctx: &StepContext, folder: &MachineFolder) -> StepError {
+    for line in fs::read_to_string(folder.console())
+        .unwrap_or_default()
+        .lines()
+        .take(50)
+    {
+        ctx.output(jobs::LogStream::Stderr, line).await;
+    }
+    StepError::failed(
+        Code::LocalAcquisitionFailed,
+        "The machine ended while it booted; the job's log has its console.",
+    )
+}
+
+async fn timed_out(
+    host: &Host,
+    ctx: &StepContext,
+    folder: &MachineFolder,
+    address: Ipv4Addr,
+    seen: Seen,
+) -> Result<StepError, StepError> {
+    let leader = running(Code::LocalAcquisitionFailed, folder)?.and_then(leader);
+    if let Some(leader) = leader {
+        let leader = leader.to_string();
+        let listing = host
+            .ask(ctx, &["nsenter", "-t", &leader, "-n", "ip", "-4", "-o", "addr"])
+            .await?;
+        if !listing.contains(&format!(" {address}/")) {
+            return Ok(StepError::failed(
+                Code::LocalAddressMissing,
+                format!("{address} is not on the machine"),
+            ));
+        }
+    }
+    let seen = match seen {
+        Seen::NotStarted => "The machine's process was not there in time.",
+        Seen::Started => "The machine's own system did not come up in time.",
+        Seen::Booted => "The machine booted, but its sshd did not answer in time.",
+    };
+    Ok(StepError::failed(Code::LocalAcquisitionTimeout, seen))
+}
+
+/// Stops the machine: asks it to shut down, and kills it where it does not within `limit`.
+pub(crate) async fn stop(
+    ctx: &StepContext,
+    code: Code,
+    names: &MachineNames,
+    folder: &MachineFolder,
+    limit: Duration,
+) -> Result<(), StepError> {
+    if let Some(machine) = running(code, folder)? {
+        signal(code, machine, Signal::TERM)?;
+        if !ended_within(ctx, machine, limit).await? {
+            ctx.log("The machine does not shut down; it is killed.").await;
+            signal(code, machine, Signal::KILL)?;
+        }
+        if !ended_within(ctx, machine, limit).await? {
+            return Err(StepError::failed(
+                code,
+                format!("process {} of the machine does not end", machine.pid),
+            ));
+        }
+    }
+    // A killed nspawn leaves all of the machine's processes; a start script may not have written down yet who it is.
+    let instance = names.instance();
+    let until = ctx.now().plus(limit);
+    while cgroup::kill_members(code, &instance)? > 0 {
+        if ctx.now() >= until {
+            let left = cgroup::members(code, &instance)?;
+            return Err(StepError::failed(
+                code,
+                format!("processes of the machine do not end: {left:?}"),
+            ));
+        }
+        ctx.sleep(POLL).await?;
+    }
+    Ok(())
+}
+
+async fn ended_within(ctx: &StepContext, machine: ProcessKey, limit: Duration) -> Result<bool, StepError> {
+    let until = ctx.now().plus(limit);
+    while is_alive(machine) {
+        if ctx.now() >= until {
+            return Ok(false);
+        }
+        ctx.sleep(POLL).await?;
+    }
+    Ok(true)
+}
+
+/// Signals exactly this process: the descriptor is taken before it is checked, so a reused pid is never hit.
+fn signal(code: Code, machine: ProcessKey, signal: Signal) -> Result<(), StepError> {
+    let pid = i32::try_from(machine.pid).ok().and_then(Pid::from_raw);
+    let Some(pid) = pid else { return Ok(()) };
+    let sent = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(process) if is_alive(machine) => pidfd_send_signal(&process, signal),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    };
+    match sent {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(StepError::failed(
+            code,
+            format!("process {} cannot be signalled: {error}", machine.pid),
+        )),
+    }
+}

@@ -1,0 +1,93 @@
+//! Provisioning of the machines of a [`FakeProvider`](crate::FakeProvider).
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use domain_kernel::NodeId;
+use jobs::{StepContext, StepError, TaskProgress, TaskStatus};
+use nodes_domain::{NodeProvisioner, NodeTarget, ProvisionSummary};
+
+use crate::fake_provider::{lock, pause};
+use crate::{FakeMachines, Fault};
+
+/// Turns a machine into a provisioned one: one task that changes something the first time and nothing later.
+pub struct FakeProvisioner {
+    machines: FakeMachines,
+    faults: Mutex<Vec<(usize, Fault)>>,
+    runs: Mutex<Vec<NodeId>>,
+}
+
+impl FakeProvisioner {
+    /// Provisions these machines.
+    pub fn new(machines: FakeMachines) -> Self {
+        Self {
+            machines,
+            faults: Mutex::default(),
+            runs: Mutex::default(),
+        }
+    }
+
+    /// Makes run number `nth` (from 1) go wrong.
+    pub fn fail(&self, nth: usize, fault: Fault) {
+        lock(&self.faults).push((nth, fault));
+    }
+
+    /// The nodes that were provisioned, in order.
+    pub fn runs(&self) -> Vec<NodeId> {
+        lock(&self.runs).clone()
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        let run = lock(&self.runs).len();
+        let faults = lock(&self.faults);
+        faults
+            .iter()
+            .find(|(nth, _)| *nth == run)
+            .map(|(_, fault)| fault.clone())
+    }
+}
+
+#[async_trait]
+impl NodeProvisioner for FakeProvisioner {
+    async fn provision(
+        &self,
+        node_id: NodeId,
+        _target: &NodeTarget,
+        context: &StepContext,
+    ) -> Result<ProvisionSummary, StepError> {
+        lock(&self.runs).push(node_id);
+        let fault = self.fault();
+        pause(context).await?;
+        match &fault {
+            Some(Fault::Refuses(failure)) => return Err(failure.clone().into()),
+            Some(Fault::WaitsUntilStopped) => return Err(StepError::Stopped(context.limits.cancel.cancelled().await)),
+            Some(Fault::ActsThenFails(_)) | None => {}
+        }
+        let mut summary = ProvisionSummary::default();
+        self.machines.change(node_id, |machine| {
+            if machine.provisioned {
+                summary.ok = 1;
+            } else {
+                summary.changed = 1;
+                machine.provisioned = true;
+            }
+        });
+        let status = if summary.changed > 0 {
+            TaskStatus::Changed
+        } else {
+            TaskStatus::Ok
+        };
+        let task = TaskProgress {
+            name: "nginx : Install".to_owned(),
+            status,
+            duration_ms: None,
+            message: None,
+        };
+        context.task(&task).await;
+        pause(context).await?;
+        match fault {
+            Some(Fault::ActsThenFails(failure)) => Err(failure.into()),
+            Some(Fault::Refuses(_) | Fault::WaitsUntilStopped) | None => Ok(summary),
+        }
+    }
+}

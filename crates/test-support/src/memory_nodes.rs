@@ -1,0 +1,291 @@
+//! Nodes in memory, fenced by the claims of [`MemoryJobs`]: a node's change and its job's change happen at once, as in
+//! one transaction.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use domain_kernel::{AccountId, Clock, NodeId, Timestamp};
+use jobs::{Claim, Job, JobStatus, NewJob, Outcome, Page, PageRequest, StoreError};
+use nodes_domain::{
+    CreatedNode, Idempotency, NewNode, Node, NodeChange, NodeCounts, NodeStatus, NodeStore, ProbeRecord,
+};
+
+use crate::MemoryJobs;
+
+/// Nodes in memory. It gives way before and after every call, so that a test can drop a run between any two of them.
+pub struct MemoryNodes {
+    clock: Arc<dyn Clock>,
+    jobs: Arc<MemoryJobs>,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    nodes: Vec<Node>,
+    keys: HashMap<(AccountId, String), (String, CreatedNode)>,
+}
+
+impl MemoryNodes {
+    /// No nodes yet; their jobs are kept in `jobs`.
+    pub fn new(clock: Arc<dyn Clock>, jobs: Arc<MemoryJobs>) -> Self {
+        Self {
+            clock,
+            jobs,
+            table: Mutex::new(Table::default()),
+        }
+    }
+
+    /// Writes a node as it is, without a job; one with the same id is replaced.
+    pub fn put(&self, node: Node) {
+        let mut table = self.table();
+        table.nodes.retain(|known| known.id != node.id);
+        table.nodes.push(node);
+    }
+
+    /// A node as it stands now.
+    ///
+    /// # Panics
+    /// There is no such node.
+    #[allow(clippy::panic, reason = "for tests")]
+    pub fn get(&self, id: NodeId) -> Node {
+        match self.table().nodes.iter().find(|node| node.id == id) {
+            Some(node) => node.clone(),
+            None => panic!("no node {id}"),
+        }
+    }
+
+    /// All nodes, oldest first.
+    pub fn all(&self) -> Vec<Node> {
+        self.table().nodes.clone()
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does `work` on the table with a place to be dropped on either side of it.
+    async fn at_once<T>(
+        &self,
+        work: impl FnOnce(&mut Table, Timestamp) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        tokio::task::yield_now().await;
+        self.jobs.broken()?;
+        let answer = work(&mut self.table(), self.clock.now());
+        tokio::task::yield_now().await;
+        answer
+    }
+}
+
+impl Table {
+    fn node(&mut self, id: NodeId) -> Result<&mut Node, StoreError> {
+        let found = self.nodes.iter_mut().find(|node| node.id == id);
+        found.ok_or(StoreError::NotFound("node"))
+    }
+
+    fn at_version(&mut self, id: NodeId, version: i64) -> Result<&mut Node, StoreError> {
+        let node = self.node(id)?;
+        if node.state_version == version {
+            Ok(node)
+        } else {
+            Err(StoreError::VersionConflict("node"))
+        }
+    }
+}
+
+/// Moves a node to a status, if the state machine knows the way.
+fn moved(node: &mut Node, status: NodeStatus) -> Result<(), StoreError> {
+    if !node.status.may_become(status) {
+        return Err(StoreError::Backend(
+            format!("a node may not go from {} to {status}", node.status).into(),
+        ));
+    }
+    node.status = status;
+    Ok(())
+}
+
+fn changed(node: &mut Node, change: NodeChange, now: Timestamp) -> Result<(), StoreError> {
+    if let Some(status) = change.status {
+        moved(node, status)?;
+    }
+    if change.target.is_some() {
+        node.target = change.target;
+    }
+    if change.readiness.is_some() {
+        node.readiness = change.readiness;
+    }
+    if change.seen_at.is_some() {
+        node.last_seen_at = change.seen_at;
+        node.probe_failures = 0;
+    }
+    touched(node, now);
+    Ok(())
+}
+
+fn touched(node: &mut Node, now: Timestamp) {
+    node.state_version += 1;
+    node.updated_at = now;
+}
+
+#[async_trait]
+impl NodeStore for MemoryNodes {
+    async fn create(
+        &self,
+        new: NewNode,
+        job: NewJob,
+        idempotency: Option<Idempotency>,
+    ) -> Result<CreatedNode, StoreError> {
+        self.at_once(|table, now| {
+            let slot = idempotency.map(|given| ((given.account_id, given.key), given.request_hash));
+            if let Some((slot, hash)) = &slot
+                && let Some((known, created)) = table.keys.get(slot)
+            {
+                return if known == hash {
+                    Ok(CreatedNode {
+                        replayed: true,
+                        ..*created
+                    })
+                } else {
+                    Err(StoreError::IdempotencyMismatch)
+                };
+            }
+            let created = CreatedNode {
+                node_id: new.id,
+                job_id: self.jobs.enqueue(job),
+                replayed: false,
+            };
+            table.nodes.push(Node {
+                id: new.id,
+                short_id: new.id.short(),
+                name: new.name,
+                source: new.source,
+                provider: new.provider,
+                host_id: new.host_id,
+                status: NodeStatus::Provisioning,
+                target: None,
+                readiness: None,
+                probe_failures: 0,
+                last_seen_at: None,
+                created_at: now,
+                updated_at: now,
+                state_version: 1,
+            });
+            if let Some((slot, hash)) = slot {
+                table.keys.insert(slot, (hash, created));
+            }
+            Ok(created)
+        })
+        .await
+    }
+
+    async fn node(&self, id: NodeId) -> Result<Option<Node>, StoreError> {
+        self.at_once(|table, _| Ok(table.nodes.iter().find(|node| node.id == id).cloned()))
+            .await
+    }
+
+    async fn nodes(&self, include_decommissioned: bool, page: &PageRequest) -> Result<Page<Node>, StoreError> {
+        self.at_once(|table, _| {
+            let mut found: Vec<Node> = table
+                .nodes
+                .iter()
+                .filter(|node| include_decommissioned || node.status != NodeStatus::Decommissioned)
+                .filter(|node| page.after.as_ref().is_none_or(|after| node.id.to_string() < *after))
+                .cloned()
+                .collect();
+            found.sort_by_key(|node| std::cmp::Reverse(node.id));
+            Ok(Page::from_overfull(found, page.limit, |node| node.id.to_string()))
+        })
+        .await
+    }
+
+    async fn idle_nodes(&self, host_id: &str, statuses: &[NodeStatus]) -> Result<Vec<Node>, StoreError> {
+        self.at_once(|table, _| {
+            let idle = table.nodes.iter().filter(|node| {
+                node.host_id == host_id && statuses.contains(&node.status) && self.jobs.open_job_of(node.id).is_none()
+            });
+            Ok(idle.cloned().collect())
+        })
+        .await
+    }
+
+    async fn counts(&self) -> Result<NodeCounts, StoreError> {
+        self.at_once(|table, _| {
+            let count =
+                |wanted: fn(NodeStatus) -> bool| table.nodes.iter().filter(|node| wanted(node.status)).count() as u64;
+            Ok(NodeCounts {
+                active: count(|status| status == NodeStatus::Active),
+                live: count(|status| status != NodeStatus::Decommissioned),
+            })
+        })
+        .await
+    }
+
+    async fn enqueue(
+        &self,
+        id: NodeId,
+        version: i64,
+        status: NodeStatus,
+        job: NewJob,
+        cancel_waiting: bool,
+    ) -> Result<Node, StoreError> {
+        self.at_once(|table, now| {
+            let node = table.at_version(id, version)?;
+            let open = self.jobs.open_job_of(id);
+            let in_the_way = |open: &&Job| !(cancel_waiting && open.status == JobStatus::Queued);
+            if let Some(open) = open.as_ref().filter(in_the_way) {
+                return Err(StoreError::NodeBusy { job_id: open.id });
+            }
+            moved(node, status)?;
+            touched(node, now);
+            if let Some(waiting) = open {
+                self.jobs.cancel_waiting(waiting.id);
+            }
+            self.jobs.enqueue(job);
+            Ok(node.clone())
+        })
+        .await
+    }
+
+    async fn change_in_job(&self, claim: &Claim, id: NodeId, change: NodeChange) -> Result<Node, StoreError> {
+        self.at_once(|table, now| {
+            self.jobs.check_claim(claim)?;
+            let node = table.node(id)?;
+            changed(node, change, now)?;
+            Ok(node.clone())
+        })
+        .await
+    }
+
+    async fn settle_job(
+        &self,
+        claim: &Claim,
+        outcome: &Outcome,
+        id: NodeId,
+        change: NodeChange,
+    ) -> Result<(), StoreError> {
+        self.at_once(|table, now| {
+            self.jobs.check_claim(claim)?;
+            changed(table.node(id)?, change, now)?;
+            self.jobs.finish_now(claim, outcome)
+        })
+        .await
+    }
+
+    async fn record_probe(&self, id: NodeId, version: i64, record: ProbeRecord) -> Result<Node, StoreError> {
+        self.at_once(|table, now| {
+            let node = table.at_version(id, version)?;
+            if let Some(open) = self.jobs.open_job_of(id) {
+                return Err(StoreError::NodeBusy { job_id: open.id });
+            }
+            moved(node, record.status)?;
+            node.readiness = Some(record.readiness);
+            node.probe_failures = record.probe_failures;
+            if record.seen_at.is_some() {
+                node.last_seen_at = record.seen_at;
+            }
+            touched(node, now);
+            Ok(node.clone())
+        })
+        .await
+    }
+}
