@@ -1,0 +1,215 @@
+//! The course of a run, with prepared answers instead of processes.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests may fail a test")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain_kernel::{JobErrorCode, NodeId, StopReason};
+use jobs::{EventKind, NewEvent, StepError};
+use nodes_domain::{NodeProvisioner, ProvisionSummary};
+use process_exec::fake::ScriptedRunner;
+use process_exec::{CommandSpec, Ended, ExecError, Output};
+use tempfile::TempDir;
+use test_support::{ManualClock, step_context};
+
+use support::{ansible_runner, target};
+
+const GOOD_RUN: &str = r#"{"event":"play_start","name":"Provision the node"}
+{"event":"task_start","task":"Run nginx","role":"nginx","handler":false}
+{"event":"task_ok","task":"Run nginx","role":"nginx","host":"n","duration_ms":12,"changed":true}
+{"event":"task_start","task":"Prove","role":null,"handler":false}
+{"event":"task_ok","task":"Prove","role":null,"host":"n","duration_ms":3,"changed":false}
+this is no event
+{"event":"stats","hosts":{"n":{"ok":2,"changed":1,"failed":0,"unreachable":0}}}
+"#;
+
+struct Run {
+    result: Result<ProvisionSummary, StepError>,
+    commands: Vec<CommandSpec>,
+    events: Vec<NewEvent>,
+    data: TempDir,
+}
+
+async fn run(runner: ScriptedRunner) -> Run {
+    let data = tempfile::tempdir().unwrap();
+    let runner = Arc::new(runner);
+    let ansible = ansible_runner(runner.clone(), data.path(), "/opt/pressluft/ansible".into());
+    let clock = Arc::new(ManualClock::new());
+    let (context, _cancel, progress) = step_context("provision", Duration::from_secs(60), clock);
+    let result = ansible.provision(NodeId::generate(), &target("ops"), &context).await;
+    Run {
+        result,
+        commands: runner.commands(),
+        events: progress.events(),
+        data,
+    }
+}
+
+/// A script whose first answer is that nothing is left of earlier runs.
+fn clean_machine() -> ScriptedRunner {
+    ScriptedRunner::new().answer(0, "", "")
+}
+
+fn code(result: &Result<ProvisionSummary, StepError>) -> JobErrorCode {
+    match result {
+        Err(StepError::Failed(failure)) => failure.code,
+        other => panic!("no failure: {other:?}"),
+    }
+}
+
+fn text(command: &CommandSpec) -> String {
+    let words = std::iter::once(&command.program).chain(&command.args);
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn tasks_become_events_and_the_counts_are_the_result() {
+    let run = run(clean_machine().answer(0, GOOD_RUN, "a warning\n")).await;
+    assert_eq!(run.result.unwrap(), ProvisionSummary { ok: 2, changed: 1 });
+    let tasks: Vec<_> = run
+        .events
+        .iter()
+        .filter(|event| event.kind == EventKind::Task)
+        .collect();
+    let told: Vec<_> = tasks
+        .iter()
+        .map(|event| {
+            (
+                event.data["name"].as_str().unwrap(),
+                event.data["status"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let nginx = "nginx: Run nginx";
+    let expected = [
+        (nginx, "started"),
+        (nginx, "changed"),
+        ("Prove", "started"),
+        ("Prove", "ok"),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(tasks[1].data["duration_ms"], 12);
+    let lines: Vec<_> = run.events.iter().filter(|event| event.kind == EventKind::Log).collect();
+    let streams: Vec<_> = lines
+        .iter()
+        .map(|event| (&event.data["stream"], &event.data["line"]))
+        .collect();
+    assert!(
+        streams.contains(&(&"stdout".into(), &"this is no event".into())),
+        "{streams:?}"
+    );
+    assert!(
+        streams.contains(&(&"stderr".into(), &"a warning".into())),
+        "{streams:?}"
+    );
+}
+
+#[tokio::test]
+async fn ansible_gets_its_inventory_and_variables_from_a_private_folder_that_is_gone_afterwards() {
+    let run = run(clean_machine().answer(0, GOOD_RUN, "")).await;
+    let ansible = &run.commands[1];
+    let folder = ansible.directory.to_string_lossy().into_owned();
+    assert!(
+        folder.starts_with(&*run.data.path().join("run/ansible/run-").to_string_lossy()),
+        "{folder}"
+    );
+    assert!(!ansible.directory.exists());
+    let words = text(ansible);
+    assert!(
+        words.contains(&format!(
+            "--inventory {folder}/inventory.yml --extra-vars @{folder}/variables.json"
+        )),
+        "{words}"
+    );
+    assert!(
+        words.ends_with("/opt/pressluft/ansible/playbooks/node-provision.yml"),
+        "{words}"
+    );
+    let variable = |name: &str| ansible.env[std::ffi::OsStr::new(name)].to_string_lossy().into_owned();
+    assert_eq!(variable("ANSIBLE_CONFIG"), "/opt/pressluft/ansible/ansible.cfg");
+    for name in ["HOME", "ANSIBLE_HOME", "ANSIBLE_LOCAL_TEMP"] {
+        assert!(variable(name).starts_with(&folder), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_earlier_runs_left_on_the_machine_is_ended_before_ansible_starts() {
+    let run = run(clean_machine().answer(0, GOOD_RUN, "")).await;
+    assert!(text(&run.commands[0]).starts_with("ssh -F "), "{:?}", run.commands[0]);
+    assert!(text(&run.commands[0]).contains("sh -s other "), "{:?}", run.commands[0]);
+    assert_eq!(run.commands.len(), 2, "a run that ended by itself has nothing to end");
+}
+
+#[tokio::test]
+async fn ansible_does_not_start_beside_processes_that_cannot_be_ended() {
+    let run = run(ScriptedRunner::new().answer(3, "17 23\n", "")).await;
+    assert_eq!(code(&run.result), JobErrorCode::AnsibleHostFailed);
+    assert_eq!(run.commands.len(), 1);
+}
+
+#[tokio::test]
+async fn a_machine_that_cannot_be_asked_is_left_to_ansible_to_tell() {
+    let script = ScriptedRunner::new().answer(255, "", "ssh: connection refused\n");
+    let run = run(script.answer(0, GOOD_RUN, "")).await;
+    assert!(run.result.is_ok());
+}
+
+#[tokio::test]
+async fn a_stopped_run_is_ended_on_the_machine_too() {
+    for reason in [StopReason::Cancelled, StopReason::Shutdown, StopReason::LeaseLost] {
+        let program = "ansible-playbook".to_owned();
+        let script = clean_machine().result(Err(ExecError::Stopped { program, reason }));
+        let run = run(script.answer(0, "", "")).await;
+        assert!(matches!(run.result, Err(StepError::Stopped(told)) if told == reason));
+        let last = text(run.commands.last().unwrap());
+        assert!(last.contains("sh -s own "), "{last}");
+        let mark = |command: &CommandSpec| text(command).rsplit(' ').nth(1).map(str::to_owned);
+        assert_eq!(mark(&run.commands[0]), mark(&run.commands[2]), "one run has one mark");
+    }
+}
+
+#[tokio::test]
+async fn what_is_left_after_a_cancel_is_recorded() {
+    let stopped = ExecError::Stopped {
+        program: "ansible-playbook".into(),
+        reason: StopReason::Cancelled,
+    };
+    let run = run(clean_machine().result(Err(stopped)).answer(3, "4711\n", "")).await;
+    let last = run.events.last().unwrap().data["line"].as_str().unwrap().to_owned();
+    assert!(last.contains("4711"), "{last}");
+}
+
+#[tokio::test]
+async fn a_run_past_its_limit_is_a_timeout_and_ended_on_the_machine() {
+    let output = Output {
+        ended: Ended::Signal(15),
+        stdout: GOOD_RUN.into(),
+        stderr: Vec::new(),
+    };
+    let program = "ansible-playbook".to_owned();
+    let script = clean_machine().result(Err(ExecError::TimedOut { program, output }));
+    let run = run(script.answer(0, "", "")).await;
+    assert_eq!(code(&run.result), JobErrorCode::AnsibleTimeout);
+    assert!(text(run.commands.last().unwrap()).contains("sh -s own "));
+}
+
+#[tokio::test]
+async fn a_missing_virtual_environment_is_a_play_error() {
+    let run = run(clean_machine()).await;
+    assert_eq!(code(&run.result), JobErrorCode::AnsiblePlayError);
+    assert_eq!(run.commands.len(), 2);
+}
+
+#[tokio::test]
+async fn processes_that_cannot_be_ended_here_are_told() {
+    let unkillable = ExecError::Unkillable {
+        program: "ansible-playbook".into(),
+        pids: vec![99],
+    };
+    let run = run(clean_machine().result(Err(unkillable)).answer(0, "", "")).await;
+    assert_eq!(code(&run.result), JobErrorCode::Internal);
+    assert!(run.result.unwrap_err().to_string().contains("99"));
+}
