@@ -2,6 +2,9 @@
 # of the run with that mark, `other` those of every other run. Descendants are ended with them, and found by their
 # parents where they have shed their environment. TERM first, KILL after two seconds. Prints who is left, and exits with 3 then.
 
+# No -e: a process that ends while it is looked at is no failure.
+set -u
+
 which=$1
 mark=PL_NODE_RUN=$2
 

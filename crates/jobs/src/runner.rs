@@ -1,15 +1,27 @@
 //! Runs a claimed job: its workflow's steps in order, then its one recorded outcome.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use domain_kernel::{CancelToken, Clock, JobErrorCode, Limits, StopReason};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 
 use crate::{
     Claim, ClaimedJob, Failure, Job, JobKind, JobStore, NewEvent, Outcome, ProgressSink, RetryPolicy, Step,
     StepContext, StepError, StepRecord, StepStatus, StoreError, Workflow,
 };
+
+/// The waits before a write of the runner is tried again while the database fails: 7 s in all, well within a lease.
+const WRITE_DELAYS: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(400),
+    Duration::from_millis(1500),
+    Duration::from_secs(5),
+];
 
 /// What became of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,27 +65,81 @@ impl JobRunner {
 
     /// Runs a claimed job to the end of this run. `cancel` stops it: the steps end what they started, then the outcome
     /// is written as the reason asks.
+    ///
+    /// # Errors
+    /// The store failed for longer than a write is repeated. Then no outcome is written: the lease runs out and
+    /// [`JobStore::recover`] queues the job again.
     pub async fn run(&self, claimed: ClaimedJob, cancel: CancelToken) -> Result<RunEnd, StoreError> {
         let ClaimedJob { job, steps, claim } = claimed;
         let Some(workflow) = self.workflows.get(&job.kind) else {
-            let failure = Failure::new(JobErrorCode::Internal, format!("no workflow for {}", job.kind));
-            let outcome = Outcome::Failed(failure);
-            return settled(self.store.finish(&claim, &outcome).await, outcome);
+            return self.end(&job, &claim, Outcome::Failed(no_workflow(&job))).await;
         };
         let outcome = if job.cancel_requested {
             Outcome::Cancelled
         } else if job.lost_workers >= self.poison_limit {
             Outcome::Failed(worker_lost(&job, &steps))
         } else {
-            match self.run_steps(&job, &steps, &claim, workflow.as_ref(), cancel).await {
+            match self.run_steps(&job, &steps, &claim, workflow.as_ref(), &cancel).await {
                 Ok(()) => Outcome::Succeeded,
                 Err(StepError::Store(StoreError::LostLease) | StepError::Stopped(StopReason::LeaseLost)) => {
                     return Ok(RunEnd::LostLease);
                 }
+                Err(_) if cancel.reason() == Some(StopReason::LeaseLost) => return Ok(RunEnd::LostLease),
                 Err(error) => self.outcome_of(&job, error),
             }
         };
-        settled(workflow.settle(&job, &claim, outcome.clone()).await, outcome)
+        self.end(&job, &claim, outcome).await
+    }
+
+    /// Writes the outcome of a run. For the worker too: a run that was dropped (its backstop passed, it panicked outside
+    /// a step) has written none.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn end(&self, job: &Job, claim: &Claim, outcome: Outcome) -> Result<RunEnd, StoreError> {
+        let written = match self.workflows.get(&job.kind) {
+            Some(workflow) => self.written(|| workflow.settle(job, claim, outcome.clone())).await,
+            None => self.written(|| self.store.finish(claim, &outcome)).await,
+        };
+        let written = match written {
+            // An end that can never be written would run the job for ever: then at least the job's own row ends.
+            Err(error) if job.lost_workers >= self.poison_limit && !matches!(error, StoreError::LostLease) => {
+                tracing::error!(
+                    job_id = %job.id,
+                    error = &error as &dyn std::error::Error,
+                    "the job's end could not be settled: only the job itself is ended"
+                );
+                self.written(|| self.store.finish(claim, &outcome)).await
+            }
+            written => written,
+        };
+        match written {
+            Ok(()) => Ok(RunEnd::Settled(outcome)),
+            Err(StoreError::LostLease) => Ok(RunEnd::LostLease),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Repeats a write while the database itself fails, so that a moment's trouble costs no work. A panic counts as
+    /// such a failure: a job's end must not depend on it.
+    async fn written<'a>(&self, write: impl Fn() -> BoxFuture<'a, Result<(), StoreError>>) -> Result<(), StoreError> {
+        let write = async || {
+            let written = AssertUnwindSafe(write()).catch_unwind().await;
+            written.unwrap_or_else(|_panic| Err(StoreError::Backend("the write panicked".into())))
+        };
+        for delay in WRITE_DELAYS {
+            match write().await {
+                Err(StoreError::Backend(error)) => {
+                    tracing::warn!(
+                        error = &*error as &dyn std::error::Error,
+                        "a write failed and is tried again"
+                    );
+                    self.clock.sleep(delay).await;
+                }
+                written => return written,
+            }
+        }
+        write().await
     }
 
     async fn run_steps(
@@ -82,7 +148,7 @@ impl JobRunner {
         done: &[StepRecord],
         claim: &Claim,
         workflow: &dyn Workflow,
-        cancel: CancelToken,
+        cancel: &CancelToken,
     ) -> Result<(), StepError> {
         let limits = Limits {
             cancel: cancel.clone(),
@@ -122,9 +188,22 @@ impl JobRunner {
         let clock = Arc::clone(&self.clock);
         let context = StepContext::for_job(job.id, claim.epoch, name, limits.clone(), clock, Arc::new(progress));
         context.check()?;
-        self.store.step_started(claim, ordinal, name).await?;
+        self.written(|| self.store.step_started(claim, ordinal, name)).await?;
         context.point(&format!("{name}.started")).await;
-        let result = step.run(job, &context).await;
+        // A panic ends the step, not the worker: the job fails with its keys freed instead of running for ever.
+        let result = AssertUnwindSafe(step.run(job, &context)).catch_unwind().await;
+        let result = result.unwrap_or_else(|_panic| {
+            tracing::error!(job_id = %job.id, step = name, "the step panicked");
+            Err(StepError::failed(
+                JobErrorCode::Internal,
+                format!("The step {name} panicked"),
+            ))
+        });
+        // Work that is told to stop often ends in a failure of its own (its process was killed): the reason counts.
+        let result = match (result, limits.cancel.reason()) {
+            (Err(_), Some(reason)) => Err(StepError::Stopped(reason)),
+            (result, _) => result,
+        };
         let (status, detail) = match &result {
             Ok(()) => (StepStatus::Succeeded, None),
             Err(StepError::Failed(failure)) => (StepStatus::Failed, Some(failure.detail.clone())),
@@ -136,7 +215,8 @@ impl JobRunner {
                 return result;
             }
         };
-        self.store.step_finished(claim, name, status, detail.as_deref()).await?;
+        self.written(|| self.store.step_finished(claim, name, status, detail.as_deref()))
+            .await?;
         context.point(&format!("{name}.finished")).await;
         result
     }
@@ -168,12 +248,8 @@ impl JobRunner {
     }
 }
 
-fn settled(written: Result<(), StoreError>, outcome: Outcome) -> Result<RunEnd, StoreError> {
-    match written {
-        Ok(()) => Ok(RunEnd::Settled(outcome)),
-        Err(StoreError::LostLease) => Ok(RunEnd::LostLease),
-        Err(error) => Err(error),
-    }
+fn no_workflow(job: &Job) -> Failure {
+    Failure::new(JobErrorCode::Internal, format!("There is no workflow for {}", job.kind))
 }
 
 fn worker_lost(job: &Job, steps: &[StepRecord]) -> Failure {

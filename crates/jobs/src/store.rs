@@ -112,7 +112,8 @@ pub trait JobStore: Send + Sync {
     /// lasts for `lease` unless a heartbeat renews it.
     async fn claim(&self, worker: &WorkerId, lease: Duration) -> Result<Option<ClaimedJob>, StoreError>;
 
-    /// The next moment at which a queued job's `run_after` or a running job's lease ends, if there is one.
+    /// The next moment, later than now, at which a queued job's `run_after` comes or a running job's lease ends, if
+    /// there is one. What is due already does not count: a due job that was not claimed waits for another's end.
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Renews a claim.
@@ -137,7 +138,9 @@ pub trait JobStore: Send + Sync {
     async fn append(&self, claim: &Claim, event: NewEvent) -> Result<(), StoreError>;
 
     /// Writes how the run ended, with a status event, and frees the exclusion keys. For a job whose end changes
-    /// something else, use that thing's store, which does both in one transaction.
+    /// something else, use that thing's store, which does both in one transaction. A job that is queued again with a
+    /// cancel request is due at once, whatever the outcome says: the request may have come while it ended. Every
+    /// outcome ends the count of lost workers; a failed or cancelled job leaves no step open.
     async fn finish(&self, claim: &Claim, outcome: &Outcome) -> Result<(), StoreError>;
 
     /// Queues running jobs that lost their worker again, counting a lost worker; the attempt stays. Returns them.

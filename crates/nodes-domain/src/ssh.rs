@@ -18,6 +18,9 @@ pub struct RemoteCommand {
     pub stdin: Vec<u8>,
     /// How long it may take on the node, in whole seconds from 1; it is ended there by `timeout`.
     pub limit: Duration,
+    /// Whether it is run over a login of its own, so that its success proves that one is possible now. Otherwise a
+    /// connection is shared that may have logged in a while ago.
+    pub new_login: bool,
 }
 
 impl RemoteCommand {
@@ -27,14 +30,22 @@ impl RemoteCommand {
             script: script.into(),
             stdin: Vec::new(),
             limit,
+            new_login: false,
         }
+    }
+
+    /// The same command over a login of its own.
+    #[must_use]
+    pub fn over_new_login(mut self) -> Self {
+        self.new_login = true;
+        self
     }
 }
 
 /// What a command printed, each stream cut at 256 KiB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteOutput {
-    /// Its exit status; `None` where a signal ended it. 124 where it ran into its limit.
+    /// Its exit status; 128 + n where signal n ended it, 124 where it ran into its limit, `None` where neither is known.
     pub exit_status: Option<i32>,
     /// Standard output.
     pub stdout: String,

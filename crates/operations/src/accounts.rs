@@ -98,10 +98,7 @@ impl Accounts {
         let email: Option<Email> = email.parse().ok();
         let subject = format!("{} {from}", email.as_ref().map_or("", |email| email.as_str()));
         let now = self.clock.now();
-        if let Some(wait) = self.throttle.wait(&subject, now) {
-            let retry_after_s = wait.as_secs().max(1);
-            return Err(UseCaseError::TooManyRequests { retry_after_s });
-        }
+        self.let_in(&subject, now)?;
         if password.expose().len() > MAX_PASSWORD {
             self.throttle.failed(&subject, now);
             return Err(REFUSED);
@@ -112,6 +109,8 @@ impl Accounts {
         };
         let hash = account.as_ref().map(|account| account.password_hash.clone());
         let right = self.hasher.verify(password, hash).await?;
+        // Others may have failed meanwhile: tries at the same time must not learn more than tries one after another.
+        self.let_in(&subject, now)?;
         let Some(account) = account.filter(|_| right) else {
             self.throttle.failed(&subject, now);
             return Err(REFUSED);
@@ -126,6 +125,16 @@ impl Accounts {
         };
         self.store.create_session(session).await?;
         Ok(OpenedSession { token, expires_at })
+    }
+
+    /// Refuses a subject that has failed too often.
+    fn let_in(&self, subject: &str, now: Timestamp) -> Result<(), UseCaseError> {
+        match self.throttle.wait(subject, now) {
+            None => Ok(()),
+            Some(wait) => Err(UseCaseError::TooManyRequests {
+                retry_after_s: wait.as_secs().max(1),
+            }),
+        }
     }
 
     /// The session with a token.

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain_kernel::{Clock, JobId, NodeId, Timestamp};
-use jobs::{JobKind, JobSignal, NewJob, Page, PageRequest, StepContext, StepError, StoreError};
+use domain_kernel::{Clock, JobErrorCode, JobId, NodeId, Timestamp};
+use jobs::{Failure, JobKind, JobSignal, NewJob, Page, PageRequest, StepContext, StepError, StoreError};
 use nodes_domain::{
     AcquisitionSource, Capability, CreatedNode, Idempotency, ManagedKey, ManagedKeys, NewNode, Node, NodeName,
-    NodeStatus, NodeStore, ProviderId, Readiness, ReadinessProbe, readiness,
+    NodeStatus, NodeStore, ProviderId, Readiness, ReadinessProbe, ReasonCode, Unavailable, readiness,
 };
 
 use crate::reconciler::judge;
@@ -190,11 +190,11 @@ impl NodesService {
             let context = StepContext::outside_job("capability", CAPABILITY_LIMIT, clock);
             let capability = match provider.capability(&context).await {
                 Ok(capability) => capability,
-                Err(StepError::Failed(failure)) => Capability::Unavailable(nodes_domain::Unavailable {
-                    code: failure.code,
-                    reason: failure.detail,
-                    remedy: failure.code.remedy().to_owned(),
-                }),
+                Err(StepError::Failed(failure)) => unavailable(failure),
+                Err(StepError::DeadlineExceeded) => unavailable(Failure::new(
+                    JobErrorCode::LocalProviderNotResponding,
+                    format!("No answer within {} s", CAPABILITY_LIMIT.as_secs()),
+                )),
                 Err(error) => return Err(UseCaseError::Internal(Box::new(error))),
             };
             statuses.push(ProviderStatus {
@@ -212,19 +212,27 @@ impl NodesService {
     }
 }
 
+fn unavailable(failure: Failure) -> Capability {
+    Capability::Unavailable(Unavailable {
+        code: failure.code,
+        reason: failure.detail,
+        remedy: failure.code.remedy().to_owned(),
+    })
+}
+
 /// A node's readiness as shown: what the last check saw, under the node's present status.
 pub fn present_readiness(node: &Node, now: Timestamp) -> Readiness {
     let by_status = readiness(node, node.status, None, now);
     let Some(stored) = &node.readiness else {
         return by_status;
     };
+    // What the last check made of the status of that time is replaced by what the present one means.
     let mut shown = stored.clone();
-    for entry in by_status.guidance.into_iter().rev() {
-        if !shown.reason_codes.contains(&entry.reason_code) {
-            shown.reason_codes.insert(0, entry.reason_code);
-            shown.guidance.insert(0, entry);
-        }
-    }
-    shown.is_ready = stored.is_ready && shown.reason_codes.is_empty();
+    shown.guidance.retain(|entry| {
+        !by_status.reason_codes.contains(&entry.reason_code) && entry.reason_code != ReasonCode::NodeStatusNotActive
+    });
+    shown.guidance.splice(0..0, by_status.guidance);
+    shown.reason_codes = shown.guidance.iter().map(|entry| entry.reason_code).collect();
+    shown.is_ready = shown.reason_codes.is_empty();
     shown
 }

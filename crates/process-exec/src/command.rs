@@ -25,8 +25,8 @@ pub struct CommandSpec {
 }
 
 impl CommandSpec {
-    /// Where programs are looked for.
-    pub const PATH: &'static str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    /// Where programs are looked for; last where snaps, such as Multipass, put theirs.
+    pub const PATH: &'static str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin";
 
     /// A command in `/` that reads nothing.
     pub fn new(program: impl Into<OsString>) -> Self {

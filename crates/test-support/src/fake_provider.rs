@@ -80,6 +80,8 @@ pub enum Fault {
     ActsThenFails(Failure),
     /// It does nothing until it is told to stop.
     WaitsUntilStopped,
+    /// It does nothing until its deadline has passed.
+    TakesTooLong,
 }
 
 /// Which calls of a method go wrong.
@@ -167,13 +169,14 @@ impl FakeProvider {
         match &fault {
             Some(Fault::Refuses(failure)) => return Err(failure.clone().into()),
             Some(Fault::WaitsUntilStopped) => return Err(StepError::Stopped(context.limits.cancel.cancelled().await)),
+            Some(Fault::TakesTooLong) => return Err(StepError::DeadlineExceeded),
             Some(Fault::ActsThenFails(_)) | None => {}
         }
         let answer = act()?;
         pause(context).await?;
         match fault {
             Some(Fault::ActsThenFails(failure)) => Err(failure.into()),
-            Some(Fault::Refuses(_) | Fault::WaitsUntilStopped) | None => Ok(answer),
+            Some(Fault::Refuses(_) | Fault::WaitsUntilStopped | Fault::TakesTooLong) | None => Ok(answer),
         }
     }
 

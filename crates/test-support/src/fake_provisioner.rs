@@ -61,6 +61,7 @@ impl NodeProvisioner for FakeProvisioner {
         match &fault {
             Some(Fault::Refuses(failure)) => return Err(failure.clone().into()),
             Some(Fault::WaitsUntilStopped) => return Err(StepError::Stopped(context.limits.cancel.cancelled().await)),
+            Some(Fault::TakesTooLong) => return Err(StepError::DeadlineExceeded),
             Some(Fault::ActsThenFails(_)) | None => {}
         }
         let mut summary = ProvisionSummary::default();
@@ -87,7 +88,7 @@ impl NodeProvisioner for FakeProvisioner {
         pause(context).await?;
         match fault {
             Some(Fault::ActsThenFails(failure)) => Err(failure.into()),
-            Some(Fault::Refuses(_) | Fault::WaitsUntilStopped) | None => Ok(summary),
+            Some(Fault::Refuses(_) | Fault::WaitsUntilStopped | Fault::TakesTooLong) | None => Ok(summary),
         }
     }
 }

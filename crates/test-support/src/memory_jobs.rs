@@ -141,7 +141,9 @@ impl MemoryJobs {
         let now = self.clock.now();
         let mut table = self.table();
         if let Some(row) = table.rows.iter_mut().find(|row| row.job.id == id) {
+            row.job.cancel_requested = true;
             row.release(JobStatus::Cancelled, now);
+            row.close_steps(StepStatus::Cancelled, now);
         }
         table.status_event(id, now);
     }
@@ -254,12 +256,10 @@ impl Table {
     }
 
     fn status_event(&mut self, job_id: JobId, at: Timestamp) {
-        let status = self
-            .rows
-            .iter()
-            .find(|row| row.job.id == job_id)
-            .map(|row| row.job.status);
-        let data = serde_json::json!({"status": status});
+        let Some(job) = self.rows.iter().map(|row| &row.job).find(|job| job.id == job_id) else {
+            return;
+        };
+        let data = serde_json::json!({"status": job.status, "attempt": job.attempt_count});
         self.event(
             job_id,
             at,
@@ -287,24 +287,37 @@ impl Row {
 
     fn step_event(&self, name: &str) -> NewEvent {
         let step = self.steps.get(name).map(|(_, step)| step);
-        let data = serde_json::json!({
-            "step": name,
-            "status": step.map(|step| step.status),
-            "attempt": step.map(|step| step.attempt),
-            "detail": step.and_then(|step| step.detail.as_deref()),
-        });
+        let status = step.map(|step| step.status);
+        let mut data = serde_json::json!({"step": name, "status": status, "attempt": self.job.attempt_count});
+        if let Some(detail) = step.and_then(|step| step.detail.as_deref()) {
+            data["detail"] = detail.into();
+        }
         NewEvent {
             kind: EventKind::Step,
             data,
         }
     }
 
+    fn close_steps(&mut self, status: StepStatus, now: Timestamp) {
+        for (_, step) in self.steps.values_mut() {
+            if matches!(step.status, StepStatus::Started | StepStatus::Parked) {
+                step.status = status;
+                step.finished_at = Some(now);
+            }
+        }
+    }
+
     fn finish(&mut self, outcome: &Outcome, now: Timestamp) {
         self.release(outcome.status(), now);
+        self.job.lost_workers = 0;
         match outcome {
-            Outcome::Succeeded => self.job.error = None,
+            Outcome::Failed(_) => self.close_steps(StepStatus::Failed, now),
+            Outcome::Cancelled => self.close_steps(StepStatus::Cancelled, now),
+            Outcome::Succeeded | Outcome::Retry { .. } | Outcome::Parked { .. } | Outcome::Yielded => {}
+        }
+        match outcome {
+            Outcome::Succeeded | Outcome::Cancelled => self.job.error = None,
             Outcome::Failed(failure) => self.job.error = Some(failure.clone()),
-            Outcome::Cancelled => {}
             Outcome::Retry { failure, run_after } => {
                 self.job.error = Some(failure.clone());
                 self.job.attempt_count += 1;

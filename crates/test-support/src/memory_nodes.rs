@@ -93,29 +93,33 @@ impl Table {
     }
 }
 
-/// Moves a node to a status, if the state machine knows the way.
+/// Moves a node to a status. A way that the state machine does not know is refused: the node is not what the change was
+/// decided on.
 fn moved(node: &mut Node, status: NodeStatus) -> Result<(), StoreError> {
     if !node.status.may_become(status) {
-        return Err(StoreError::Backend(
-            format!("a node may not go from {} to {status}", node.status).into(),
-        ));
+        return Err(StoreError::VersionConflict("node"));
     }
     node.status = status;
     Ok(())
 }
 
 fn changed(node: &mut Node, change: NodeChange, now: Timestamp) -> Result<(), StoreError> {
-    if let Some(status) = change.status {
+    let NodeChange {
+        status,
+        target,
+        readiness,
+        seen_at,
+    } = change;
+    if status.is_none() && target.is_none() && readiness.is_none() && seen_at.is_none() {
+        return Ok(());
+    }
+    if let Some(status) = status {
         moved(node, status)?;
     }
-    if change.target.is_some() {
-        node.target = change.target;
-    }
-    if change.readiness.is_some() {
-        node.readiness = change.readiness;
-    }
-    if change.seen_at.is_some() {
-        node.last_seen_at = change.seen_at;
+    node.target = target.or(node.target.take());
+    node.readiness = readiness.or(node.readiness.take());
+    if seen_at.is_some() {
+        node.last_seen_at = seen_at;
         node.probe_failures = 0;
     }
     touched(node, now);
@@ -229,12 +233,13 @@ impl NodeStore for MemoryNodes {
         cancel_waiting: bool,
     ) -> Result<Node, StoreError> {
         self.at_once(|table, now| {
-            let node = table.at_version(id, version)?;
+            table.node(id)?;
             let open = self.jobs.open_job_of(id);
             let in_the_way = |open: &&Job| !(cancel_waiting && open.status == JobStatus::Queued);
             if let Some(open) = open.as_ref().filter(in_the_way) {
                 return Err(StoreError::NodeBusy { job_id: open.id });
             }
+            let node = table.at_version(id, version)?;
             moved(node, status)?;
             touched(node, now);
             if let Some(waiting) = open {
@@ -273,10 +278,11 @@ impl NodeStore for MemoryNodes {
 
     async fn record_probe(&self, id: NodeId, version: i64, record: ProbeRecord) -> Result<Node, StoreError> {
         self.at_once(|table, now| {
-            let node = table.at_version(id, version)?;
+            table.node(id)?;
             if let Some(open) = self.jobs.open_job_of(id) {
                 return Err(StoreError::NodeBusy { job_id: open.id });
             }
+            let node = table.at_version(id, version)?;
             moved(node, record.status)?;
             node.readiness = Some(record.readiness);
             node.probe_failures = record.probe_failures;

@@ -166,7 +166,7 @@ impl Step for WaitForSsh {
         let node = load(self.0.store.as_ref(), job).await?;
         let target = target_of(&node)?;
         let begin = context.now();
-        let command = RemoteCommand::script("true", Duration::from_secs(10));
+        let command = RemoteCommand::script("true", Duration::from_secs(10)).over_new_login();
         loop {
             let error = match self.0.ssh.run(node.id, target, &command, context).await {
                 Ok(output) if output.exit_status == Some(0) => return Ok(()),

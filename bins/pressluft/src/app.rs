@@ -1,0 +1,309 @@
+//! Wires adapters to use cases, and runs them.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use acquisition_multipass::MultipassProvider;
+use acquisition_nspawn::{NspawnConfig, NspawnProvider};
+use actix_web::{App as ActixApp, HttpServer};
+use ansible_runner::{AnsibleRunner, AnsibleSettings};
+use anyhow::{Context, anyhow};
+use api::ApiState;
+use domain_kernel::{CancelToken, Clock, StopReason};
+use http_session::HttpSettings;
+use jobs::{Failure, JobRunner, JobStore, Recover, RetryPolicy, WorkerId, Workflow};
+use nodes_domain::{NodeStore, ProviderId};
+use operations::{
+    Accounts, JobsService, NodeDecommission, NodeDeps, NodeProvision, NodesService, ProviderRegistry, Reconciler,
+};
+use persistence_diesel::Database;
+use process_exec::{CommandRunner, Ledger, SystemClock, SystemRunner};
+use queue_apalis::{Queue, QueueSettings};
+use secrets::{Argon2Hasher, RandomTokens};
+use ssh_readiness::{ManagedKeyFile, SshReadinessProbe, SshSessions};
+
+use crate::data_dir::{DataDir, DataDirLock};
+use crate::health::DatabaseHealth;
+use crate::settings::{LocalProvider, SettingError, Settings};
+
+/// How long open requests have when the server stops.
+const SHUTDOWN_S: u64 = 5;
+
+/// What providers are built from.
+pub struct Platform {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Starts processes.
+    pub runner: Arc<dyn CommandRunner>,
+    /// The data directory.
+    pub data_dir: DataDir,
+}
+
+impl Platform {
+    /// The system's clock, and a runner that records its children in the data directory.
+    pub fn system(data_dir: DataDir) -> anyhow::Result<(Self, Ledger)> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let ledger = Ledger::open(data_dir.children()).context("the record of child processes cannot be opened")?;
+        let runner = Arc::new(SystemRunner::new(Arc::clone(&clock), ledger.clone()));
+        let platform = Self {
+            clock,
+            runner,
+            data_dir,
+        };
+        Ok((platform, ledger))
+    }
+
+    /// The same for a tool that its user may interrupt: nothing is recorded.
+    pub fn tool(data_dir: DataDir) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self {
+            runner: Arc::new(SystemRunner::unrecorded(Arc::clone(&clock))),
+            clock,
+            data_dir,
+        }
+    }
+}
+
+/// The providers of this program. Another program adds its own with [`ProviderRegistry::with`].
+pub fn default_registry(settings: &Settings, platform: &Platform) -> Result<ProviderRegistry, SettingError> {
+    let local = match settings.local_provider {
+        LocalProvider::Multipass => "multipass",
+        LocalProvider::Nspawn => acquisition_nspawn::PROVIDER_ID,
+    };
+    let mut nspawn = NspawnConfig::new(platform.data_dir.path(), &settings.cache_dir);
+    nspawn.release.clone_from(&settings.nspawn_release);
+    if let Some(range) = &settings.nspawn_range {
+        nspawn.range = range
+            .parse()
+            .map_err(|error| SettingError(format!("PRESSLUFT_NSPAWN_RANGE: {error}")))?;
+    }
+    nspawn.check().map_err(|error| SettingError(error.to_string()))?;
+    // Both are there whichever makes new nodes: an existing node keeps the provider that it was made by.
+    Ok(ProviderRegistry::new(ProviderId::new(local))
+        .with(Arc::new(MultipassProvider::new(Arc::clone(&platform.runner))))
+        .with(Arc::new(NspawnProvider::new(nspawn, Arc::clone(&platform.runner)))))
+}
+
+/// Why the server did not start, or ended.
+#[derive(Debug)]
+pub enum RunError {
+    /// A setting cannot be used.
+    Setting(SettingError),
+    /// Anything else.
+    Other(anyhow::Error),
+}
+
+impl From<anyhow::Error> for RunError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// A server that is ready to run.
+pub struct App {
+    listener: TcpListener,
+    url: String,
+    state: ApiState,
+    http: HttpSettings,
+    queue: Queue,
+    reconciler: Reconciler,
+    accounts: Arc<Accounts>,
+    ssh: Arc<SshSessions>,
+    _lock: DataDirLock,
+}
+
+/// Takes the data directory, ends what a dead server left running, brings the database up to date, queues interrupted
+/// jobs again, and binds the address. Nothing is served and no job runs before [`App::run`].
+pub async fn build(
+    settings: &Settings,
+    platform: &Platform,
+    ledger: &Ledger,
+    registry: ProviderRegistry,
+) -> anyhow::Result<App> {
+    let lock = platform.data_dir.lock()?;
+    let recovered = ledger
+        .recover()
+        .await
+        .context("children of a dead server cannot be ended")?;
+    anyhow::ensure!(
+        recovered.left.is_empty(),
+        "processes of a dead server cannot be ended: {:?}. End them, then start again",
+        recovered.left
+    );
+    let clock = Arc::clone(&platform.clock);
+    let host_id = platform.data_dir.host_id()?;
+    let database = Arc::new(open_database(settings, Arc::clone(&clock)).await?);
+    let ssh = Arc::new(SshSessions::new(platform.data_dir.path(), Arc::clone(&platform.runner)).map_err(told)?);
+    ssh.reap_stale().await.map_err(told)?;
+    let recover = if settings.database_url.starts_with("postgres") {
+        Recover::Expired
+    } else {
+        Recover::All
+    };
+    let interrupted = database.recover(recover).await?;
+    if !interrupted.is_empty() {
+        tracing::info!(jobs = interrupted.len(), "interrupted jobs go on");
+    }
+
+    let keys = Arc::new(ManagedKeyFile::new(platform.data_dir.path()));
+    let probe = Arc::new(SshReadinessProbe::new(ssh.clone()));
+    let ansible = AnsibleSettings {
+        ansible_dir: settings.ansible_dir.clone(),
+        venv: settings.ansible_venv.clone(),
+        runs: platform.data_dir.path().join("run/ansible"),
+    };
+    let provisioner = Arc::new(AnsibleRunner::new(Arc::clone(&platform.runner), ssh.clone(), ansible));
+    let node_store: Arc<dyn NodeStore> = database.clone();
+    let workflows: Vec<Arc<dyn Workflow>> = vec![
+        Arc::new(NodeProvision {
+            store: node_store.clone(),
+            registry: registry.clone(),
+            keys: keys.clone(),
+            ssh: ssh.clone(),
+            provisioner,
+            probe: probe.clone(),
+        }),
+        Arc::new(NodeDecommission {
+            store: node_store.clone(),
+            registry: registry.clone(),
+            ssh: ssh.clone(),
+        }),
+    ];
+    let retry = RetryPolicy::new(settings.retry_delays.clone());
+    let max_attempts = retry.max_attempts();
+    let job_store: Arc<dyn JobStore> = database.clone();
+    let runner = JobRunner::new(
+        job_store.clone(),
+        clock.clone(),
+        retry,
+        settings.poison_limit,
+        workflows,
+    );
+    let worker = WorkerId::new(format!("{host_id}:{}", std::process::id()));
+    let queue = Queue::new(
+        job_store,
+        Arc::new(runner),
+        clock.clone(),
+        QueueSettings {
+            workers: settings.workers,
+            ..QueueSettings::new(worker)
+        },
+    );
+    let nodes = Arc::new(NodesService::new(NodeDeps {
+        store: node_store.clone(),
+        registry,
+        keys,
+        probe: probe.clone(),
+        clock: clock.clone(),
+        signal: queue.signal(),
+        host_id: host_id.clone(),
+        max_attempts,
+    }));
+    let jobs = Arc::new(JobsService::new(
+        database.clone(),
+        node_store.clone(),
+        Arc::clone(&nodes),
+        queue.signal(),
+    ));
+    let accounts = Arc::new(accounts(&database, Arc::clone(&clock)));
+    let reconciler = Reconciler::new(node_store, probe, clock.clone(), host_id, settings.probe_interval);
+
+    let listener = TcpListener::bind(&settings.bind)
+        .with_context(|| format!("PRESSLUFT_BIND: cannot listen on {}", settings.bind))?;
+    let bound = listener.local_addr().context("the bound address cannot be read")?;
+    let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{bound}"));
+    let http = HttpSettings::new(&bound.to_string(), settings.public_url.as_deref())?;
+    let state = ApiState {
+        nodes,
+        jobs,
+        accounts: Arc::clone(&accounts),
+        clock,
+        health: Arc::new(DatabaseHealth(database)),
+    };
+    Ok(App {
+        listener,
+        url,
+        state,
+        http,
+        queue,
+        reconciler,
+        accounts,
+        ssh,
+        _lock: lock,
+    })
+}
+
+fn told(failure: Failure) -> anyhow::Error {
+    anyhow!(failure.message())
+}
+
+/// Opens the database and applies the migrations that are missing.
+pub(crate) async fn open_database(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Database> {
+    let url = settings.database_url.clone();
+    let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<Database> {
+        let database = Database::open(&url, clock).context("the database cannot be opened")?;
+        let applied = database
+            .migrate()
+            .context("the database cannot be brought up to date")?;
+        if !applied.is_empty() {
+            tracing::info!(migrations = applied.len(), "brought the database up to date");
+        }
+        Ok(database)
+    });
+    opened.await?
+}
+
+/// The use cases of accounts.
+pub(crate) fn accounts(database: &Arc<Database>, clock: Arc<dyn Clock>) -> Accounts {
+    Accounts::new(
+        database.clone(),
+        Arc::new(Argon2Hasher::new()),
+        Arc::new(RandomTokens::new()),
+        clock,
+    )
+}
+
+impl App {
+    /// Where it is reached.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The use cases of accounts, for a first login.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// Serves requests and runs jobs until `stop`: then no job is claimed any more, running ones stop where they can go
+    /// on after the next start, and open requests are answered.
+    pub async fn run(self, stop: CancelToken) -> anyhow::Result<()> {
+        let configure = api::configure(self.state, self.http);
+        let server = HttpServer::new(move || ActixApp::new().configure(configure.clone()))
+            .workers(2)
+            .shutdown_timeout(SHUTDOWN_S)
+            .disable_signals()
+            .listen(self.listener)
+            .context("the address cannot be listened on")?
+            .run();
+        let handle = server.handle();
+        let queue = tokio::spawn(self.queue.run(stop.clone()));
+        let reconciler = self.reconciler;
+        let reconcile_stop = stop.clone();
+        let reconciler = tokio::spawn(async move { reconciler.run(reconcile_stop).await });
+        let stopper = tokio::spawn({
+            let stop = stop.clone();
+            async move {
+                stop.cancelled().await;
+                handle.stop(true).await;
+            }
+        });
+        let served = server.await.context("the HTTP server failed");
+        // Where the server ended by itself, everything else ends too.
+        stop.cancel(StopReason::Shutdown);
+        stopper.await?;
+        reconciler.await?;
+        queue.await?.context("the job queue failed")?;
+        self.ssh.reap_stale().await.map_err(told)?;
+        served
+    }
+}

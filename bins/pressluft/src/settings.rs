@@ -1,0 +1,412 @@
+//! Settings: a flag goes before `PRESSLUFT_<NAME>`, that before `pressluft.toml`, that before the default.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use domain_kernel::Secret;
+
+/// A setting's name and help. The flag is `--data-dir`, the variable `PRESSLUFT_DATA_DIR`, the key in the file
+/// `data_dir`.
+pub(crate) struct SettingInfo {
+    pub(crate) name: &'static str,
+    pub(crate) help: &'static str,
+    /// Whether there is a flag: not for secrets, which every user of the host could read.
+    pub(crate) flag: bool,
+}
+
+const fn setting(name: &'static str, help: &'static str) -> SettingInfo {
+    SettingInfo { name, help, flag: true }
+}
+
+/// Every setting.
+pub(crate) const SETTINGS: &[SettingInfo] = &[
+    setting("bind", "Address and port to listen on [default: 127.0.0.1:8080]"),
+    setting(
+        "public_url",
+        "The URL that browsers use, where it is not the bind address",
+    ),
+    setting(
+        "data_dir",
+        "Database, keys and machines of this installation [default: ./.pressluft]",
+    ),
+    setting(
+        "cache_dir",
+        "Base images, shared by several data directories [default: /var/cache/pressluft]",
+    ),
+    setting(
+        "database_url",
+        "sqlite:<path> or postgres://... [default: sqlite in the data directory]",
+    ),
+    setting(
+        "local_provider",
+        "What makes new local nodes: multipass or nspawn [default: multipass]",
+    ),
+    setting(
+        "nspawn_release",
+        "Release of nspawn machines, such as bookworm [default: this host's]",
+    ),
+    setting(
+        "nspawn_range",
+        "Private range for nspawn machines [default: 10.210.0.0/16]",
+    ),
+    setting(
+        "ansible_dir",
+        "Pressluft's ansible folder [default: beside the binary, then ./ansible]",
+    ),
+    setting(
+        "ansible_venv",
+        "Virtual environment with ansible-core [default: beside the ansible folder, .venv]",
+    ),
+    setting("retry_delays", "Waits between attempts [default: 60s,5m]"),
+    setting("workers", "How many jobs run at the same time [default: 4]"),
+    setting("probe_interval", "Pause between looks at the nodes [default: 60s]"),
+    setting(
+        "poison_limit",
+        "Workers that may be lost in one step before its job fails [default: 5]",
+    ),
+    setting(
+        "admin_email",
+        "The login that `dev` makes where there is none [default: admin@localhost.test]",
+    ),
+    SettingInfo {
+        name: "admin_password",
+        help: "Its password [default: a random one, printed once]",
+        flag: false,
+    },
+];
+
+/// What makes new local nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalProvider {
+    /// Multipass VMs.
+    Multipass,
+    /// systemd-nspawn machines.
+    Nspawn,
+}
+
+/// The settings, checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to listen.
+    pub bind: String,
+    /// The URL that browsers use.
+    pub public_url: Option<String>,
+    /// Absolute.
+    pub data_dir: PathBuf,
+    /// Absolute.
+    pub cache_dir: PathBuf,
+    /// The database.
+    pub database_url: String,
+    /// What makes new local nodes.
+    pub local_provider: LocalProvider,
+    /// The release of nspawn machines.
+    pub nspawn_release: Option<String>,
+    /// The range of nspawn machines.
+    pub nspawn_range: Option<String>,
+    /// Pressluft's playbooks and roles.
+    pub ansible_dir: PathBuf,
+    /// Where ansible-core is installed.
+    pub ansible_venv: PathBuf,
+    /// The waits between attempts.
+    pub retry_delays: Vec<Duration>,
+    /// How many jobs run at the same time.
+    pub workers: usize,
+    /// The pause between looks at the nodes.
+    pub probe_interval: Duration,
+    /// Lost workers before a job fails.
+    pub poison_limit: u32,
+    /// The login that `dev` makes.
+    pub admin_email: String,
+    /// Its password.
+    pub admin_password: Option<Secret>,
+}
+
+/// A setting that cannot be used, in one line that names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingError(pub String);
+
+impl std::fmt::Display for SettingError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SettingError {}
+
+/// Where settings come from.
+#[derive(Debug, Clone, Default)]
+pub struct SettingsSource {
+    /// From flags, by name.
+    pub flags: BTreeMap<String, String>,
+    /// The process's variables.
+    pub environment: BTreeMap<String, String>,
+    /// The content of `pressluft.toml`, where there is one.
+    pub file: Option<String>,
+    /// The working directory, for relative paths.
+    pub directory: PathBuf,
+    /// Where the program lies.
+    pub program: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Reads and checks the settings.
+    pub fn read(source: &SettingsSource) -> Result<Self, SettingError> {
+        let values = Values::gather(source)?;
+        let path = |name: &str, default: &str| source.directory.join(values.get(name).unwrap_or(default));
+        let data_dir = path("data_dir", ".pressluft");
+        let ansible_dir = match values.get("ansible_dir") {
+            Some(given) => source.directory.join(given),
+            None => find_ansible(source),
+        };
+        let beside = ansible_dir.parent().unwrap_or(Path::new("/")).join(".venv");
+        Ok(Self {
+            bind: values.parse("bind", "127.0.0.1:8080", |text| {
+                let (host, port) = text.rsplit_once(':').ok_or("expected <address>:<port>")?;
+                port.parse::<u16>().map_err(|_| "expected <address>:<port>")?;
+                if host.is_empty() {
+                    Err("expected <address>:<port>")
+                } else {
+                    Ok(text.to_owned())
+                }
+            })?,
+            public_url: values.optional("public_url", |text| {
+                let rest = text.strip_prefix("https://").or(text.strip_prefix("http://"));
+                let host = rest.ok_or("expected a URL that begins with http:// or https://")?;
+                if host.trim_end_matches('/').is_empty() {
+                    Err("the URL names no host")
+                } else {
+                    Ok(text.to_owned())
+                }
+            })?,
+            cache_dir: path("cache_dir", "/var/cache/pressluft"),
+            database_url: match values.get("database_url") {
+                Some(url) => url.to_owned(),
+                None => format!("sqlite:{}", data_dir.join("pressluft.sqlite").display()),
+            },
+            local_provider: values.parse("local_provider", "multipass", |text| match text {
+                "multipass" => Ok(LocalProvider::Multipass),
+                "nspawn" => Ok(LocalProvider::Nspawn),
+                _ => Err("expected `multipass` or `nspawn`"),
+            })?,
+            nspawn_release: values.get("nspawn_release").map(str::to_owned),
+            nspawn_range: values.get("nspawn_range").map(str::to_owned),
+            ansible_venv: values
+                .get("ansible_venv")
+                .map_or(beside, |given| source.directory.join(given)),
+            ansible_dir,
+            retry_delays: values.parse("retry_delays", "60s,5m", |text| {
+                let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+                parts
+                    .map(parse_duration)
+                    .collect::<Option<_>>()
+                    .ok_or("expected durations such as 60s,5m")
+            })?,
+            workers: values.parse("workers", "4", |text| match text.parse() {
+                Ok(count @ 1..=64) => Ok(count),
+                _ => Err("expected a number from 1 to 64"),
+            })?,
+            probe_interval: values.parse("probe_interval", "60s", |text| match parse_duration(text) {
+                Some(pause) if !pause.is_zero() => Ok(pause),
+                _ => Err("expected a duration such as 60s"),
+            })?,
+            poison_limit: values.parse("poison_limit", "5", |text| match text.parse() {
+                Ok(limit @ 1..=1000) => Ok(limit),
+                _ => Err("expected a number from 1 to 1000"),
+            })?,
+            admin_email: values.get("admin_email").unwrap_or("admin@localhost.test").to_owned(),
+            admin_password: values.get("admin_password").map(Secret::new),
+            data_dir,
+        })
+    }
+}
+
+/// Beside the program as installed, then in its build's repository, then in the working directory.
+fn find_ansible(source: &SettingsSource) -> PathBuf {
+    let holds = |folder: &PathBuf| folder.join("playbooks").is_dir();
+    let above = source
+        .program
+        .iter()
+        .flat_map(|program| program.ancestors().skip(1).take(4));
+    let candidates = above.map(|folder| folder.join("ansible"));
+    let here = source.directory.join("ansible");
+    candidates.into_iter().find(holds).unwrap_or(here)
+}
+
+/// `250ms`, `60s`, `5m`, `2h`.
+fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_secs(number.checked_mul(60)?)),
+        "h" => Some(Duration::from_secs(number.checked_mul(3600)?)),
+        _ => None,
+    }
+}
+
+/// Each setting's text with where it came from.
+struct Values(BTreeMap<&'static str, (String, String)>);
+
+impl Values {
+    fn gather(source: &SettingsSource) -> Result<Self, SettingError> {
+        let file = match &source.file {
+            Some(text) => read_file(text)?,
+            None => BTreeMap::new(),
+        };
+        let mut values = BTreeMap::new();
+        for info in SETTINGS {
+            let variable = format!("PRESSLUFT_{}", info.name.to_uppercase());
+            let given = if let Some(text) = source.flags.get(info.name) {
+                Some((text, format!("--{}", info.name.replace('_', "-"))))
+            } else if let Some(text) = source.environment.get(&variable) {
+                Some((text, variable))
+            } else {
+                file.get(info.name)
+                    .map(|text| (text, format!("pressluft.toml: {}", info.name)))
+            };
+            if let Some((text, place)) = given {
+                values.insert(info.name, (text.clone(), place));
+            }
+        }
+        Ok(Self(values))
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|(text, _)| text.as_str())
+    }
+
+    fn parse<T>(
+        &self,
+        name: &str,
+        default: &str,
+        read: impl Fn(&str) -> Result<T, &'static str>,
+    ) -> Result<T, SettingError> {
+        let fallback = (default.to_owned(), name.to_owned());
+        let (text, place) = self.0.get(name).unwrap_or(&fallback);
+        read(text).map_err(|expected| SettingError(format!("{place}: {expected}, not `{text}`")))
+    }
+
+    fn optional<T>(
+        &self,
+        name: &str,
+        read: impl Fn(&str) -> Result<T, &'static str>,
+    ) -> Result<Option<T>, SettingError> {
+        if self.get(name).is_none() {
+            Ok(None)
+        } else {
+            self.parse(name, "", read).map(Some)
+        }
+    }
+}
+
+fn read_file(text: &str) -> Result<BTreeMap<String, String>, SettingError> {
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        SettingError(format!("pressluft.toml cannot be read: {}", error.message()))
+    })?;
+    let mut values = BTreeMap::new();
+    for (name, value) in table {
+        if !SETTINGS.iter().any(|info| info.name == name) {
+            return Err(SettingError(format!("pressluft.toml: there is no setting `{name}`")));
+        }
+        let text = match value {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(number) => number.to_string(),
+            other => {
+                let kind = other.type_str();
+                return Err(SettingError(format!(
+                    "pressluft.toml: {name}: expected a text or a number, not a {kind}"
+                )));
+            }
+        };
+        values.insert(name, text);
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source() -> SettingsSource {
+        SettingsSource {
+            directory: PathBuf::from("/somewhere"),
+            ..SettingsSource::default()
+        }
+    }
+
+    fn set(map: &mut BTreeMap<String, String>, name: &str, value: &str) {
+        map.insert(name.to_owned(), value.to_owned());
+    }
+
+    #[test]
+    fn without_any_setting_the_defaults_hold() {
+        let settings = Settings::read(&source()).unwrap();
+        assert_eq!(settings.bind, "127.0.0.1:8080");
+        assert_eq!(settings.data_dir, Path::new("/somewhere/.pressluft"));
+        assert_eq!(settings.database_url, "sqlite:/somewhere/.pressluft/pressluft.sqlite");
+        assert_eq!(settings.local_provider, LocalProvider::Multipass);
+        assert_eq!(
+            settings.retry_delays,
+            [Duration::from_secs(60), Duration::from_secs(300)]
+        );
+        assert_eq!(settings.ansible_dir, Path::new("/somewhere/ansible"));
+        assert_eq!(settings.ansible_venv, Path::new("/somewhere/.venv"));
+    }
+
+    #[test]
+    fn a_flag_goes_before_a_variable_and_that_before_the_file() {
+        let mut source = source();
+        source.file = Some("workers = 1\nbind = \"1.1.1.1:1\"\npoison_limit = 9".to_owned());
+        set(&mut source.environment, "PRESSLUFT_WORKERS", "2");
+        set(&mut source.environment, "PRESSLUFT_BIND", "2.2.2.2:2");
+        set(&mut source.flags, "workers", "3");
+        let settings = Settings::read(&source).unwrap();
+        assert_eq!(
+            (settings.workers, settings.bind.as_str(), settings.poison_limit),
+            (3, "2.2.2.2:2", 9)
+        );
+    }
+
+    #[test]
+    fn a_bad_setting_is_named_with_its_place() {
+        let cases = [
+            ("BIND", "8080"),
+            ("PUBLIC_URL", "example.test"),
+            ("LOCAL_PROVIDER", "docker"),
+            ("RETRY_DELAYS", "soon"),
+            ("WORKERS", "0"),
+            ("PROBE_INTERVAL", "0s"),
+            ("POISON_LIMIT", "none"),
+        ];
+        for (name, value) in cases {
+            let mut source = source();
+            set(&mut source.environment, &format!("PRESSLUFT_{name}"), value);
+            let error = Settings::read(&source).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("PRESSLUFT_{name}: ")) && error.contains(value),
+                "{error}"
+            );
+            assert!(!error.contains('\n'));
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_of_the_file_is_refused() {
+        let mut source = source();
+        source.file = Some("colour = \"red\"".to_owned());
+        assert_eq!(
+            Settings::read(&source).unwrap_err().to_string(),
+            "pressluft.toml: there is no setting `colour`"
+        );
+    }
+
+    #[test]
+    fn a_password_is_not_printed_with_the_settings() {
+        let mut source = source();
+        set(&mut source.environment, "PRESSLUFT_ADMIN_PASSWORD", "hunter2hunter2");
+        assert!(!format!("{:?}", Settings::read(&source).unwrap()).contains("hunter2"));
+    }
+}

@@ -1,0 +1,29 @@
+//! What the handlers work with.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain_kernel::Clock;
+use operations::{Accounts, JobsService, NodesService};
+
+/// Tells whether the server can do its work.
+#[async_trait]
+pub trait Health: Send + Sync {
+    /// Whether it can; otherwise why not, for the log.
+    async fn ready(&self) -> Result<(), String>;
+}
+
+/// The use cases behind the handlers.
+#[derive(Clone)]
+pub struct ApiState {
+    /// Nodes.
+    pub nodes: Arc<NodesService>,
+    /// Jobs.
+    pub jobs: Arc<JobsService>,
+    /// Accounts and sessions.
+    pub accounts: Arc<Accounts>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Tells whether the server is ready.
+    pub health: Arc<dyn Health>,
+}

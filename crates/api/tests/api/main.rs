@@ -1,0 +1,19 @@
+//! The API, asked in process over stores in memory. Every answer in these tests is compared with the OpenAPI document.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod access;
+mod contracts;
+mod errors;
+mod jobs;
+mod nodes;
+mod panel;
+mod schema;
+mod session;
+mod status;
+mod wire;

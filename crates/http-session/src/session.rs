@@ -1,0 +1,91 @@
+//! The session: its cookie, and the middleware that lets only operators through.
+
+use std::future::{Ready, ready};
+
+use accounts_domain::{Session, SessionToken};
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::cookie::time::Duration as CookieDuration;
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
+use domain_kernel::{ApiErrorCode, Secret};
+use operations::{Accounts, SESSION_LIFETIME, UseCaseError};
+
+use crate::{ApiError, HttpSettings};
+
+/// The cookie's name.
+pub const SESSION_COOKIE: &str = "session_token";
+
+/// Longer values are no token of ours; they are not even hashed.
+const MAX_TOKEN: usize = 256;
+
+/// Who makes a request. Handlers behind [`require_session`] take it as an argument.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    /// The session.
+    pub session: Session,
+}
+
+impl FromRequest for Operator {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        // Only a route that forgot the middleware has none, and it must not let anybody through.
+        let found = request.extensions().get::<Self>().cloned();
+        ready(found.ok_or_else(|| UseCaseError::Unauthorized("There is no valid session. Log in first.").into()))
+    }
+}
+
+/// The middleware of a route that needs a session. It looks at nothing of the request but the cookie.
+pub async fn require_session(
+    accounts: web::Data<Accounts>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let found = current_operator(&accounts, request.request()).await;
+    match found {
+        Ok(operator) => {
+            request.extensions_mut().insert(operator);
+            Ok(next.call(request).await?.map_into_boxed_body())
+        }
+        Err(error) => Ok(request.into_response(HttpResponse::from_error(error))),
+    }
+}
+
+/// The operator whose cookie a request carries. [`ApiErrorCode::Unauthorized`] where there is no valid session.
+pub async fn current_operator(accounts: &Accounts, request: &HttpRequest) -> Result<Operator, ApiError> {
+    let cookie = request.cookie(SESSION_COOKIE);
+    let token = cookie
+        .as_ref()
+        .map(Cookie::value)
+        .filter(|value| (1..=MAX_TOKEN).contains(&value.len()));
+    let Some(token) = token else {
+        let message = "There is no valid session. Log in first.";
+        return Err(ApiError::new(ApiErrorCode::Unauthorized, message));
+    };
+    let session = accounts.session(&SessionToken(Secret::new(token))).await?;
+    Ok(Operator { session })
+}
+
+/// The cookie of a session that was just opened.
+pub fn session_cookie(settings: &HttpSettings, token: &SessionToken) -> Cookie<'static> {
+    let lifetime = i64::try_from(SESSION_LIFETIME.as_secs()).unwrap_or(i64::MAX);
+    cookie(settings, token.0.expose().to_owned(), lifetime)
+}
+
+/// The cookie that takes a session's cookie away.
+pub fn no_session_cookie(settings: &HttpSettings) -> Cookie<'static> {
+    cookie(settings, String::new(), 0)
+}
+
+fn cookie(settings: &HttpSettings, value: String, max_age_s: i64) -> Cookie<'static> {
+    Cookie::build(SESSION_COOKIE, value)
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .path("/")
+        .secure(settings.is_https())
+        .max_age(CookieDuration::seconds(max_age_s))
+        .finish()
+}

@@ -1,0 +1,149 @@
+//! The reader's side of the queue.
+
+use std::collections::HashMap;
+
+use ::jobs::{
+    CancelReply, Event, EventFilter, Job, JobCatalog, JobCounts, JobFilter, JobStatus, JobView, Page, PageRequest,
+    StepRecord, StoreError,
+};
+use async_trait::async_trait;
+use diesel::prelude::*;
+use domain_kernel::JobId;
+use serde_json::json;
+
+use crate::Database;
+use crate::connection::{AnyBackend, AnyConnection};
+use crate::error::DbError;
+use crate::event_log;
+use crate::rows::{EventRow, JobRow, StepRow};
+use crate::schema::{events, job_steps, jobs};
+
+#[async_trait]
+impl JobCatalog for Database {
+    async fn job(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
+        let found = self.read(move |connection| {
+            let row = find(connection, id)?;
+            Ok(with_steps(connection, row.into_iter().collect())?.pop())
+        });
+        Ok(found.await?)
+    }
+
+    async fn jobs(&self, filter: &JobFilter, page: &PageRequest) -> Result<Page<JobView>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        let found = self.read(move |connection| {
+            let mut query = jobs::table
+                .select(JobRow::as_select())
+                .order(jobs::id.desc())
+                .limit(i64::from(page.limit) + 1)
+                .into_boxed::<AnyBackend>();
+            if let Some(status) = filter.status {
+                query = query.filter(jobs::status.eq(status.as_str()));
+            }
+            if let Some(kind) = filter.kind {
+                query = query.filter(jobs::kind.eq(kind.as_str()));
+            }
+            if let Some(node_id) = filter.node_id {
+                query = query.filter(jobs::node_id.eq(node_id.to_string()));
+            }
+            if let Some(after) = &page.after {
+                query = query.filter(jobs::id.lt(after));
+            }
+            let rows = query.load(connection)?;
+            let views = with_steps(connection, rows)?;
+            Ok(Page::from_overfull(views, page.limit, |view| view.job.id.to_string()))
+        });
+        Ok(found.await?)
+    }
+
+    async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError> {
+        let filter = filter.clone();
+        let found = self.read(move |connection| {
+            let mut query = events::table
+                .filter(events::seq.gt(filter.after))
+                .order(events::seq)
+                .limit(i64::from(filter.limit))
+                .select(EventRow::as_select())
+                .into_boxed::<AnyBackend>();
+            if let Some(job_id) = filter.job_id {
+                query = query.filter(events::job_id.eq(job_id.to_string()));
+            }
+            query.load(connection)?.into_iter().map(Event::try_from).collect()
+        });
+        Ok(found.await?)
+    }
+
+    async fn counts(&self) -> Result<JobCounts, StoreError> {
+        let found = self.read(move |connection| {
+            Ok(JobCounts {
+                queued: count(connection, JobStatus::Queued)?,
+                running: count(connection, JobStatus::Running)?,
+            })
+        });
+        Ok(found.await?)
+    }
+
+    async fn request_cancel(&self, id: JobId) -> Result<CancelReply, StoreError> {
+        let reply = self.write(move |connection, now| {
+            let mut row = find(connection, id)?.ok_or(DbError::Refused(StoreError::NotFound("job")))?;
+            let status = row.status()?;
+            if status.is_terminal() {
+                return Ok(CancelReply::AlreadyEnded);
+            }
+            if row.cancel_requested {
+                return Ok(CancelReply::Requested);
+            }
+            if status == JobStatus::Queued {
+                row.run_after = row.run_after.min(now.as_micros());
+            }
+            diesel::update(jobs::table.find(&row.id))
+                .set((
+                    jobs::cancel_requested.eq(true),
+                    jobs::run_after.eq(row.run_after),
+                    jobs::updated_at.eq(now.as_micros()),
+                ))
+                .execute(connection)?;
+            event_log::job_status(connection, now, &row, &[("cancel_requested", json!(true))])?;
+            Ok(CancelReply::Requested)
+        });
+        Ok(reply.await?)
+    }
+}
+
+fn find(connection: &mut AnyConnection, id: JobId) -> Result<Option<JobRow>, DbError> {
+    Ok(jobs::table
+        .find(id.to_string())
+        .select(JobRow::as_select())
+        .first(connection)
+        .optional()?)
+}
+
+fn count(connection: &mut AnyConnection, status: JobStatus) -> Result<u64, DbError> {
+    let count: i64 = jobs::table
+        .filter(jobs::status.eq(status.as_str()))
+        .count()
+        .get_result(connection)?;
+    Ok(count.unsigned_abs())
+}
+
+/// Reads the steps of all jobs of a list at once.
+fn with_steps(connection: &mut AnyConnection, rows: Vec<JobRow>) -> Result<Vec<JobView>, DbError> {
+    let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+    let step_rows: Vec<StepRow> = job_steps::table
+        .filter(job_steps::job_id.eq_any(ids))
+        .order(job_steps::ordinal)
+        .select(StepRow::as_select())
+        .load(connection)?;
+    let mut steps: HashMap<String, Vec<StepRecord>> = HashMap::new();
+    for row in step_rows {
+        steps.entry(row.job_id.clone()).or_default().push(row.try_into()?);
+    }
+    rows.into_iter()
+        .map(|row| {
+            let steps = steps.remove(&row.id).unwrap_or_default();
+            Ok(JobView {
+                job: Job::try_from(row)?,
+                steps,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,27 @@
+//! The stores on SQLite and PostgreSQL: the only crate that knows SQL.
+//!
+//! [`Database`] implements [`jobs::JobStore`], [`jobs::JobCatalog`], [`nodes_domain::NodeStore`] and
+//! [`accounts_domain::AccountStore`]. Rows are types of this crate and never leave it. Every change is one transaction
+//! that takes its turn among the writers; `transaction` says why that is enough.
+
+mod account_store;
+mod claim;
+mod connection;
+mod database;
+mod error;
+mod event_log;
+mod idempotency;
+mod job_catalog;
+mod job_store;
+mod job_writes;
+pub mod migrations;
+mod node_store;
+mod node_writes;
+mod pool;
+mod rows;
+pub mod schema;
+mod transaction;
+
+pub use database::Database;
+pub use migrations::MigrateError;
+pub use pool::OpenError;

@@ -1,0 +1,218 @@
+//! Nodes, each change with the jobs and events that belong to it.
+
+use ::jobs::{Claim, JobStatus, NewJob, Outcome, Page, PageRequest, StoreError};
+use async_trait::async_trait;
+use diesel::prelude::*;
+use domain_kernel::{NodeId, Timestamp};
+use nodes_domain::{
+    CreatedNode, Idempotency, NewNode, Node, NodeChange, NodeCounts, NodeStatus, NodeStore, ProbeRecord,
+};
+
+use crate::Database;
+use crate::claim::fenced;
+use crate::connection::{AnyBackend, AnyConnection};
+use crate::error::DbError;
+use crate::event_log::{self, Subject};
+use crate::idempotency;
+use crate::job_writes::{self, OPEN};
+use crate::node_writes::{self, check_version, node_row, open_jobs};
+use crate::rows::{JobRow, NodeRow, stored_count, to_json};
+use crate::schema::{jobs, nodes};
+
+#[async_trait]
+impl NodeStore for Database {
+    async fn create(
+        &self,
+        node: NewNode,
+        job: NewJob,
+        idempotency: Option<Idempotency>,
+    ) -> Result<CreatedNode, StoreError> {
+        let created = self.write(move |connection, now| {
+            if let Some(key) = &idempotency
+                && let Some(earlier) = idempotency::replay(connection, key)?
+            {
+                return Ok(earlier);
+            }
+            insert_node(connection, now, &node, &job)?;
+            let created = CreatedNode {
+                node_id: node.id,
+                job_id: job.id,
+                replayed: false,
+            };
+            if let Some(key) = &idempotency {
+                idempotency::remember(connection, now, key, &created)?;
+            }
+            Ok(created)
+        });
+        Ok(created.await?)
+    }
+
+    async fn node(&self, id: NodeId) -> Result<Option<Node>, StoreError> {
+        let found = self.read(move |connection| {
+            let row = nodes::table
+                .find(id.to_string())
+                .select(NodeRow::as_select())
+                .first(connection)
+                .optional()?;
+            row.map(Node::try_from).transpose()
+        });
+        Ok(found.await?)
+    }
+
+    async fn nodes(&self, include_decommissioned: bool, page: &PageRequest) -> Result<Page<Node>, StoreError> {
+        let page = page.clone();
+        let found = self.read(move |connection| {
+            let mut query = nodes::table
+                .select(NodeRow::as_select())
+                .order(nodes::id.desc())
+                .limit(i64::from(page.limit) + 1)
+                .into_boxed::<AnyBackend>();
+            if !include_decommissioned {
+                query = query.filter(nodes::status.ne(NodeStatus::Decommissioned.as_str()));
+            }
+            if let Some(after) = &page.after {
+                query = query.filter(nodes::id.lt(after));
+            }
+            let items = to_nodes(query.load(connection)?)?;
+            Ok(Page::from_overfull(items, page.limit, |node| node.id.to_string()))
+        });
+        Ok(found.await?)
+    }
+
+    async fn idle_nodes(&self, host_id: &str, statuses: &[NodeStatus]) -> Result<Vec<Node>, StoreError> {
+        let host_id = host_id.to_owned();
+        let statuses: Vec<_> = statuses.iter().map(|status| status.as_str()).collect();
+        let found = self.read(move |connection| {
+            let open_job = jobs::table
+                .filter(jobs::node_id.eq(nodes::id.nullable()))
+                .filter(jobs::status.eq_any(OPEN));
+            let rows = nodes::table
+                .filter(nodes::host_id.eq(host_id))
+                .filter(nodes::status.eq_any(statuses))
+                .filter(diesel::dsl::not(diesel::dsl::exists(open_job)))
+                .order(nodes::id)
+                .select(NodeRow::as_select())
+                .load(connection)?;
+            to_nodes(rows)
+        });
+        Ok(found.await?)
+    }
+
+    async fn counts(&self) -> Result<NodeCounts, StoreError> {
+        let found = self.read(|connection| {
+            let active = nodes::status.eq(NodeStatus::Active.as_str());
+            let live = nodes::status.ne(NodeStatus::Decommissioned.as_str());
+            let active: i64 = nodes::table.filter(active).count().get_result(connection)?;
+            let live: i64 = nodes::table.filter(live).count().get_result(connection)?;
+            Ok(NodeCounts {
+                active: active.unsigned_abs(),
+                live: live.unsigned_abs(),
+            })
+        });
+        Ok(found.await?)
+    }
+
+    async fn enqueue(
+        &self,
+        id: NodeId,
+        version: i64,
+        status: NodeStatus,
+        job: NewJob,
+        cancel_waiting: bool,
+    ) -> Result<Node, StoreError> {
+        let changed = self.write(move |connection, now| {
+            let row = node_row(connection, id)?;
+            let waiting = open_jobs(connection, &row)?;
+            if let Some(busy) = waiting
+                .iter()
+                .find(|open| !cancel_waiting || open.status != JobStatus::Queued.as_str())
+            {
+                return Err(node_busy(busy)?);
+            }
+            check_version(&row, version)?;
+            for open in waiting {
+                job_writes::cancel_waiting(connection, now, open)?;
+            }
+            job_writes::insert_job(connection, now, &job)?;
+            let row = node_writes::change(
+                connection,
+                now,
+                Some(&job.id.to_string()),
+                row,
+                &NodeChange::status(status),
+            )?;
+            Node::try_from(row)
+        });
+        Ok(changed.await?)
+    }
+
+    async fn change_in_job(&self, claim: &Claim, id: NodeId, change: NodeChange) -> Result<Node, StoreError> {
+        let claim = claim.clone();
+        let changed = self.write(move |connection, now| {
+            let job = fenced(connection, &claim)?;
+            let row = node_row(connection, id)?;
+            Node::try_from(node_writes::change(connection, now, Some(&job.id), row, &change)?)
+        });
+        Ok(changed.await?)
+    }
+
+    async fn settle_job(
+        &self,
+        claim: &Claim,
+        outcome: &Outcome,
+        id: NodeId,
+        change: NodeChange,
+    ) -> Result<(), StoreError> {
+        let (claim, outcome) = (claim.clone(), outcome.clone());
+        let settled = self.write(move |connection, now| {
+            let job = job_writes::end_run(connection, now, &claim, &outcome)?;
+            let row = node_row(connection, id)?;
+            node_writes::change(connection, now, Some(&job.id), row, &change).map(drop)
+        });
+        Ok(settled.await?)
+    }
+
+    async fn record_probe(&self, id: NodeId, version: i64, record: ProbeRecord) -> Result<Node, StoreError> {
+        let changed = self.write(move |connection, now| {
+            let mut row = node_row(connection, id)?;
+            if let Some(busy) = open_jobs(connection, &row)?.first() {
+                return Err(node_busy(busy)?);
+            }
+            check_version(&row, version)?;
+            row.readiness = Some(to_json(&record.readiness)?);
+            row.probe_failures = stored_count(record.probe_failures);
+            row.last_seen_at = record.seen_at.map(Timestamp::as_micros).or(row.last_seen_at);
+            Node::try_from(node_writes::store(connection, now, None, row, Some(record.status))?)
+        });
+        Ok(changed.await?)
+    }
+}
+
+fn to_nodes(rows: Vec<NodeRow>) -> Result<Vec<Node>, DbError> {
+    rows.into_iter().map(Node::try_from).collect()
+}
+
+fn insert_node(connection: &mut AnyConnection, now: Timestamp, node: &NewNode, job: &NewJob) -> Result<(), DbError> {
+    let row = NodeRow::provisioning(node, now);
+    let inserted = diesel::insert_into(nodes::table)
+        .values(&row)
+        .execute(connection)
+        .map_err(DbError::from);
+    inserted.map_err(|error| match error {
+        taken if taken.is_unique_violation() => DbError::Refused(StoreError::Duplicate(
+            "a node with this id or short id exists".to_owned(),
+        )),
+        error => error,
+    })?;
+    job_writes::insert_job(connection, now, job)?;
+    let job_id = job.id.to_string();
+    let subject = Subject {
+        job_id: Some(&job_id),
+        node_id: Some(&row.id),
+    };
+    event_log::node_status(connection, now, subject, NodeStatus::Provisioning)
+}
+
+fn node_busy(open: &JobRow) -> Result<DbError, DbError> {
+    Ok(DbError::Refused(StoreError::NodeBusy { job_id: open.id()? }))
+}

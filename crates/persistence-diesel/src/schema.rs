@@ -1,0 +1,121 @@
+//! The tables, the same for both databases: ids and JSON are texts, times are microseconds since 1970 in UTC. Tests
+//! compare them with what the migrations make.
+#![allow(missing_docs)]
+
+diesel::table! {
+    accounts (id) {
+        id -> Text,
+        email -> Text,
+        password_hash -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    sessions (token_hash) {
+        token_hash -> Text,
+        account_id -> Text,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    nodes (id) {
+        id -> Text,
+        short_id -> Text,
+        name -> Text,
+        source -> Text,
+        provider -> Text,
+        host_id -> Text,
+        status -> Text,
+        target -> Nullable<Text>,
+        readiness -> Nullable<Text>,
+        probe_failures -> Integer,
+        last_seen_at -> Nullable<BigInt>,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+        state_version -> BigInt,
+    }
+}
+
+diesel::table! {
+    jobs (id) {
+        id -> Text,
+        kind -> Text,
+        status -> Text,
+        node_id -> Nullable<Text>,
+        site_id -> Nullable<Text>,
+        environment_id -> Nullable<Text>,
+        attempt_count -> Integer,
+        max_attempts -> Integer,
+        run_after -> BigInt,
+        claim_epoch -> BigInt,
+        locked_at -> Nullable<BigInt>,
+        locked_by -> Nullable<Text>,
+        lease_until -> Nullable<BigInt>,
+        lost_workers -> Integer,
+        cancel_requested -> Bool,
+        started_at -> Nullable<BigInt>,
+        finished_at -> Nullable<BigInt>,
+        error_code -> Nullable<Text>,
+        error_detail -> Nullable<Text>,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    job_steps (job_id, name) {
+        job_id -> Text,
+        name -> Text,
+        ordinal -> Integer,
+        status -> Text,
+        attempt -> Integer,
+        started_at -> BigInt,
+        finished_at -> Nullable<BigInt>,
+        detail -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    job_exclusions (job_id, key) {
+        job_id -> Text,
+        key -> Text,
+        held -> Bool,
+    }
+}
+
+diesel::table! {
+    events (seq) {
+        seq -> BigInt,
+        job_id -> Nullable<Text>,
+        node_id -> Nullable<Text>,
+        at -> BigInt,
+        kind -> Text,
+        data -> Text,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (account_id, key) {
+        account_id -> Text,
+        key -> Text,
+        request_hash -> Text,
+        node_id -> Text,
+        job_id -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::joinable!(sessions -> accounts (account_id));
+diesel::allow_tables_to_appear_in_same_query!(
+    accounts,
+    sessions,
+    nodes,
+    jobs,
+    job_steps,
+    job_exclusions,
+    events,
+    idempotency_keys,
+);

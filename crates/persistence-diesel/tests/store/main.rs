@@ -1,0 +1,25 @@
+//! What the stores promise, on SQLite and on PostgreSQL. Every test has a database of its own.
+//!
+//! Each test of these files runs on SQLite under its own name. On PostgreSQL all of them run in one test,
+//! `postgres::every_store_test_holds_on_postgresql`, because they share one server that it starts.
+
+// Clippy knows tests by their attribute; these are called by such.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod accounts;
+mod atomicity;
+mod cancel;
+mod catalog;
+mod claim;
+mod concurrency;
+mod events;
+mod fence;
+mod idempotency;
+mod migrations;
+mod nodes;
+mod open;
+mod outcomes;
+mod postgres;
+mod recovery;
+mod schema;
+mod support;

@@ -1,0 +1,91 @@
+//! Migrations can be applied, undone and applied again without a difference.
+
+use diesel::backend::Backend;
+use diesel::migration::MigrationSource;
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use diesel::{QueryableByName, sql_query};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
+use persistence_diesel::migrations::{POSTGRES, SQLITE};
+
+use crate::support::{Raw, store_tests};
+
+#[derive(Debug, PartialEq, Eq, QueryableByName)]
+struct Line {
+    #[diesel(sql_type = Text)]
+    line: String,
+}
+
+/// Everything that SQLite knows of its tables and indexes.
+const SQLITE_SHAPE: &str = "SELECT type || ' ' || name || ': ' || coalesce(sql, '') AS line FROM sqlite_master
+    WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY line";
+
+/// The same of PostgreSQL: columns, indexes, constraints and sequences.
+const POSTGRES_SHAPE: &str = "
+    SELECT 'column ' || table_name || '.' || column_name || ' ' || ordinal_position || ' ' || data_type || ' '
+        || is_nullable || ' ' || coalesce(collation_name, '') || ' ' || is_identity AS line
+        FROM information_schema.columns WHERE table_schema = current_schema()
+    UNION ALL SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname = current_schema()
+    UNION ALL SELECT 'constraint ' || conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid)
+        FROM pg_constraint WHERE connamespace = current_schema()::regnamespace
+    UNION ALL SELECT 'sequence ' || sequencename FROM pg_sequences WHERE schemaname = current_schema()
+    ORDER BY line";
+
+/// Takes every migration up, down and up, each on top of those before it.
+fn up_down_up<C, B>(connection: &mut C, source: fn() -> EmbeddedMigrations, shape: impl Fn(&mut C) -> Vec<Line>)
+where
+    B: Backend,
+    C: MigrationHarness<B>,
+    EmbeddedMigrations: MigrationSource<B>,
+{
+    connection.revert_all_migrations(source()).unwrap();
+    let empty = shape(connection);
+    let migrations = MigrationSource::<B>::migrations(&source()).unwrap();
+    assert!(!migrations.is_empty());
+    for migration in &migrations {
+        let name = migration.name().to_string();
+        let before = shape(connection);
+        connection.run_migration(migration).unwrap();
+        let after = shape(connection);
+        assert_ne!(after, before, "{name} does nothing");
+        connection.revert_migration(migration).unwrap();
+        assert_eq!(shape(connection), before, "{name} is not undone whole");
+        connection.run_migration(migration).unwrap();
+        assert_eq!(shape(connection), after, "{name} is not the same the second time");
+    }
+    for migration in migrations.iter().rev() {
+        connection.revert_migration(migration).unwrap();
+    }
+    assert_eq!(shape(connection), empty);
+}
+
+store_tests! {
+    async fn every_migration_goes_up_down_and_up_without_a_difference(db) {
+        match db.raw() {
+            Raw::Sqlite(mut connection) => up_down_up(&mut connection, || SQLITE, |connection| {
+                sql_query(SQLITE_SHAPE).load(connection).unwrap()
+            }),
+            Raw::Postgres(mut connection) => up_down_up(&mut connection, || POSTGRES, |connection| {
+                sql_query(POSTGRES_SHAPE).load(connection).unwrap()
+            }),
+        }
+    }
+}
+
+#[test]
+fn both_databases_have_the_same_migrations() {
+    fn names<B: Backend>(source: EmbeddedMigrations) -> Vec<String>
+    where
+        EmbeddedMigrations: MigrationSource<B>,
+    {
+        let migrations = MigrationSource::<B>::migrations(&source).unwrap();
+        migrations
+            .iter()
+            .map(|migration| migration.name().to_string())
+            .collect()
+    }
+    assert_eq!(
+        names::<diesel::sqlite::Sqlite>(SQLITE),
+        names::<diesel::pg::Pg>(POSTGRES)
+    );
+}

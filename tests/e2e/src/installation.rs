@@ -1,0 +1,232 @@
+//! An installation of Pressluft with a data directory of its own, and its server.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::client::Client;
+use crate::host::eventually;
+
+const EMAIL: &str = "operator@example.test";
+const PASSWORD: &str = "correct horse battery";
+
+/// An installation. Dropped, it gives back every machine that it still has.
+pub struct Installation {
+    folder: tempfile::TempDir,
+    settings: Vec<(String, String)>,
+}
+
+/// A running server of an installation.
+pub struct Server {
+    child: Child,
+    /// Where it listens.
+    pub url: String,
+    log: PathBuf,
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
+}
+
+fn program() -> PathBuf {
+    let program = match std::env::var_os("PRESSLUFT_TEST_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => repository().join("target/test-bin/pressluft"),
+    };
+    assert!(
+        program.is_file(),
+        "the server's test build is missing: run `scripts/test --build`, or set PRESSLUFT_TEST_BIN"
+    );
+    program
+}
+
+impl Installation {
+    /// A fresh installation with the nspawn provider and short waits.
+    pub fn new() -> Self {
+        // Machines are overlay mounts: their folder may not be one itself, as a temporary folder in memory could be.
+        let folder = tempfile::Builder::new()
+            .prefix("pl-e2e-")
+            .tempdir_in("/var/tmp")
+            .unwrap();
+        let cache = match std::env::var("PRESSLUFT_TEST_CACHE_DIR") {
+            Ok(path) => path,
+            Err(_) => repository().join("target/test-cache").display().to_string(),
+        };
+        let mut new = Self {
+            folder,
+            settings: Vec::new(),
+        };
+        let root = repository();
+        for (name, value) in [
+            ("BIND", "127.0.0.1:0"),
+            ("CACHE_DIR", &cache),
+            ("LOCAL_PROVIDER", "nspawn"),
+            ("RETRY_DELAYS", "1s,1s"),
+            ("POISON_LIMIT", "100"),
+            ("ANSIBLE_DIR", &root.join("ansible").display().to_string()),
+            ("ANSIBLE_VENV", &root.join(".venv").display().to_string()),
+            ("ADMIN_EMAIL", EMAIL),
+            ("ADMIN_PASSWORD", PASSWORD),
+        ] {
+            new = new.with(name, value);
+        }
+        new
+    }
+
+    /// Sets a setting for every server that is started from now on.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        let name = format!("PRESSLUFT_{name}");
+        self.settings.retain(|(known, _)| *known != name);
+        self.settings.push((name, value.to_owned()));
+        self
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A folder for what a test needs besides.
+    pub fn scratch(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    /// Starts its server.
+    pub fn start(&self) -> Server {
+        self.start_with(&[])
+    }
+
+    /// Starts its server so that it is held at a named point, and returns the file that is made when it gets there.
+    pub fn start_held_at(&self, point: &str) -> (Server, PathBuf) {
+        let file = self.folder.path().join(format!("held-{point}"));
+        let server = self.start_with(&[
+            ("PRESSLUFT_HOLD_AT", point),
+            ("PRESSLUFT_HOLD_FILE", file.to_str().unwrap()),
+        ]);
+        (server, file)
+    }
+
+    /// A command of `pressluft` on this installation.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command.args(args).current_dir(self.folder.path());
+        for (name, value) in &self.settings {
+            command.env(name, value);
+        }
+        command.env("PRESSLUFT_DATA_DIR", self.data_dir());
+        command
+    }
+
+    fn start_with(&self, variables: &[(&str, &str)]) -> Server {
+        let log = self.folder.path().join("server.log");
+        let errors = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
+        let mut command = self.command(&["dev"]);
+        command
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(errors);
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = lines.next().and_then(Result::ok).unwrap_or_default();
+        let Some(url) = first.strip_prefix("Pressluft listens on ").map(str::to_owned) else {
+            let status = child.wait().unwrap();
+            panic!(
+                "the server did not start ({status}): {first}\n{}",
+                std::fs::read_to_string(&log).unwrap()
+            );
+        };
+        // The rest is read, so that the server never waits for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        Server { child, url, log }
+    }
+}
+
+impl Default for Installation {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Installation {
+    fn drop(&mut self) {
+        let machines = self.data_dir().join("machines");
+        let any = std::fs::read_dir(machines).is_ok_and(|mut entries| entries.next().is_some());
+        if !any {
+            return;
+        }
+        eprintln!("a test left machines; giving them back");
+        let server = self.start();
+        let client = server.client();
+        for status in ["queued", "running"] {
+            for job in client.get(&format!("/api/jobs?status={status}&limit=100"))["items"]
+                .as_array()
+                .unwrap()
+            {
+                let id = job["id"].as_str().unwrap();
+                client.send("POST", &format!("/api/jobs/{id}/cancel"), None);
+                client.end_of(id, Duration::from_secs(60));
+            }
+        }
+        for node in client.get("/api/nodes?limit=100")["items"].as_array().unwrap() {
+            let id = node["id"].as_str().unwrap();
+            let gone = client.expect(202, "DELETE", &format!("/api/nodes/{id}"), None);
+            client.end_of(gone["job_id"].as_str().unwrap(), Duration::from_secs(60));
+        }
+        server.stop();
+    }
+}
+
+impl Server {
+    /// A logged-in client of it.
+    pub fn client(&self) -> Client {
+        Client::login(&self.url, EMAIL, PASSWORD)
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Kills it, as `kill -9` does.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Stops it by SIGTERM; it must end well, soon.
+    pub fn stop(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let status = eventually("the server's end after SIGTERM", Duration::from_secs(40), || {
+            self.child.try_wait().unwrap()
+        });
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let killed = self.child.kill().and_then(|()| self.child.wait());
+            assert!(killed.is_ok(), "the server cannot be ended");
+        }
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+    }
+}
