@@ -178,15 +178,15 @@ pub fn readiness(node: &Node, status: NodeStatus, facts: Option<&ProbeFacts>, no
             add(code, Some(format!("Seen: {error}.")));
         }
         Some(ProbeResult::LoggedIn { sudo, runtime }) => {
-            if !sudo {
-                add(ReasonCode::SudoUnavailable, None);
-            }
             let missing: Vec<_> = runtime
                 .iter()
                 .filter(|part| !part.works)
                 .map(|part| part.name.as_str())
                 .collect();
-            if !missing.is_empty() {
+            if !sudo {
+                // Without it some parts cannot be looked at, so nothing is said of any.
+                add(ReasonCode::SudoUnavailable, None);
+            } else if !missing.is_empty() {
                 add(
                     ReasonCode::RuntimeMissing,
                     Some(format!("Missing: {}.", missing.join(", "))),

@@ -170,9 +170,9 @@ fn a_local_node_goes_from_nothing_to_ready_and_leaves_nothing() {
             "mv /var/tmp/s/* /etc/sudoers.d/ && rmdir /var/tmp/s",
         ),
         (
-            "mv ~pressluft/.ssh/authorized_keys /var/tmp/k && touch ~pressluft/.ssh/authorized_keys",
+            "mv ~pressluft/.ssh/authorized_keys /var/tmp/k",
             "ssh_auth_rejected",
-            "cat /var/tmp/k >~pressluft/.ssh/authorized_keys && rm /var/tmp/k",
+            "mv /var/tmp/k ~pressluft/.ssh/authorized_keys",
         ),
         (
             "cp -a /etc/ssh/ssh_host_ed25519_key* /var/tmp/ && rm /etc/ssh/ssh_host_ed25519_key* \

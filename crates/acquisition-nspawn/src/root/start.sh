@@ -14,6 +14,7 @@ flock 9
 boot=$(cat /proc/sys/kernel/random/boot_id)
 # Prints the state and the start time of a line of /proc/PID/stat, whose name field may hold anything.
 life() {
+    # shellcheck disable=SC2086 # one argument for each field
     set -- ${1##*) }
     printf '%s %s' "$1" "${20}"
 }

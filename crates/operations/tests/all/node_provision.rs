@@ -275,29 +275,20 @@ async fn a_machine_that_does_not_prove_ready_fails_the_node_with_its_reasons_sto
     let bench = Bench::new();
     let machines = bench.machines.clone();
     bench.probe.during(move |node_id| {
-        machines.change(node_id, |machine| {
-            machine.sudo = false;
-            machine.provisioned = false;
-        });
+        machines.change(node_id, |machine| machine.provisioned = false);
     });
     let (node_id, job_id) = bench.asked().await;
     let job = bench.run_all(job_id).await;
     assert_eq!((job.status, job.attempt_count), (JobStatus::Failed, 3));
     let failure = job.error.unwrap();
     assert_eq!(failure.code, JobErrorCode::NodeNotReady);
-    assert!(
-        failure.detail.contains("sudo_unavailable") && failure.detail.contains("runtime_missing"),
-        "{failure}"
-    );
+    assert!(failure.detail.contains("runtime_missing"), "{failure}");
 
     let node = bench.node(node_id);
     assert_eq!(node.status, NodeStatus::Failed);
     let stored = node.readiness.clone().unwrap();
     assert!(!stored.is_ready);
-    assert_eq!(
-        stored.reason_codes,
-        [ReasonCode::SudoUnavailable, ReasonCode::RuntimeMissing]
-    );
+    assert_eq!(stored.reason_codes, [ReasonCode::RuntimeMissing]);
     let shown = present_readiness(&node, bench.clock.now());
     assert_eq!(shown.reason_codes[0], ReasonCode::NodeStatusNotActive);
     assert_eq!(shown.reason_codes[1..], stored.reason_codes);

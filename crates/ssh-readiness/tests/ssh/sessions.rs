@@ -17,6 +17,7 @@ async fn a_command_gets_its_input_and_its_streams_and_status_come_back() {
         script: "cat; echo \"it's $LC_ALL\" >&2; exit 3".to_owned(),
         stdin: b"line one\nline two\n".to_vec(),
         limit: Duration::from_secs(5),
+        new_login: false,
     };
     let output = site.run_command(&command).await.unwrap();
     assert_eq!(output.exit_status, Some(3), "{}", site.log());
@@ -195,6 +196,7 @@ async fn input_that_is_not_read_is_no_trouble() {
         script: "head -c 3; exit 0".to_owned(),
         stdin: vec![b'x'; 5_000_000],
         limit: Duration::from_secs(10),
+        new_login: false,
     };
     let output = site.run_command(&command).await.unwrap();
     assert_eq!((output.exit_status, output.stdout.as_str()), (Some(0), "xxx"));
