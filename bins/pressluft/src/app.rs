@@ -286,10 +286,13 @@ impl App {
             .context("the address cannot be listened on")?
             .run();
         let handle = server.handle();
-        let queue = tokio::spawn(self.queue.run(stop.clone()));
-        let reconciler = self.reconciler;
-        let reconcile_stop = stop.clone();
-        let reconciler = tokio::spawn(async move { reconciler.run(reconcile_stop).await });
+        // Whichever of the three ends first, by itself or by `stop`, the others end with it: a server that takes requests
+        // and runs no jobs would be worse than none.
+        let queue = tokio::spawn(ends_with(stop.clone(), self.queue.run(stop.clone())));
+        let reconciler = tokio::spawn(ends_with(stop.clone(), {
+            let (reconciler, stop) = (self.reconciler, stop.clone());
+            async move { reconciler.run(stop).await }
+        }));
         let stopper = tokio::spawn({
             let stop = stop.clone();
             async move {
@@ -297,13 +300,26 @@ impl App {
                 handle.stop(true).await;
             }
         });
-        let served = server.await.context("the HTTP server failed");
-        // Where the server ended by itself, everything else ends too.
-        stop.cancel(StopReason::Shutdown);
-        stopper.await?;
-        reconciler.await?;
-        queue.await?.context("the job queue failed")?;
+        let served = ends_with(stop, server).await.context("the HTTP server failed");
+        let stopped = stopper.await.context("the HTTP server did not stop");
+        let reconciled = reconciler.await.context("the reconciler failed");
+        let queued = queue.await.context("the job queue failed");
         self.ssh.reap_stale().await.map_err(told)?;
-        served
+        served?;
+        stopped?;
+        reconciled?;
+        queued?.context("the job queue failed")
     }
+}
+
+/// Runs `work`, and stops everything else when it has ended, in a panic too.
+async fn ends_with<T>(stop: CancelToken, work: impl Future<Output = T>) -> T {
+    struct Stop(CancelToken);
+    impl Drop for Stop {
+        fn drop(&mut self) {
+            self.0.cancel(StopReason::Shutdown);
+        }
+    }
+    let _stop = Stop(stop);
+    work.await
 }

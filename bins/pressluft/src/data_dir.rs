@@ -12,6 +12,8 @@ use rustix::fs::{FlockOperation, flock};
 pub enum DataDirError {
     /// Another server holds it.
     InUse(PathBuf),
+    /// Other users can look into it.
+    Open(PathBuf),
     /// The system refused.
     System(PathBuf, io::Error),
 }
@@ -24,6 +26,12 @@ impl std::fmt::Display for DataDirError {
                 "another Pressluft server uses the data directory {}. Stop it first, or set another PRESSLUFT_DATA_DIR",
                 path.display()
             ),
+            Self::Open(path) => write!(
+                f,
+                "the data directory {0} is open to other users. If it is Pressluft's alone: chmod 700 {0}; otherwise set \
+                 another PRESSLUFT_DATA_DIR",
+                path.display()
+            ),
             Self::System(path, _) => write!(f, "the data directory {} cannot be used", path.display()),
         }
     }
@@ -32,7 +40,7 @@ impl std::fmt::Display for DataDirError {
 impl std::error::Error for DataDirError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::InUse(_) => None,
+            Self::InUse(_) | Self::Open(_) => None,
             Self::System(_, source) => Some(source),
         }
     }
@@ -51,7 +59,7 @@ pub struct DataDirLock {
 }
 
 impl DataDir {
-    /// Makes it (0700) where it is missing.
+    /// Makes it (0700) where it is missing. One that other users can look into is refused.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let failed = |source| DataDirError::System(path.to_owned(), source);
         DirBuilder::new()
@@ -59,7 +67,10 @@ impl DataDir {
             .mode(0o700)
             .create(path)
             .map_err(failed)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+        // A folder that was there before is never closed to others behind their back: it may be `/srv`.
+        if fs::metadata(path).map_err(failed)?.permissions().mode() & 0o077 != 0 {
+            return Err(DataDirError::Open(path.to_owned()));
+        }
         let path = path.canonicalize().map_err(failed)?;
         fs::create_dir_all(path.join("run")).map_err(failed)?;
         Ok(Self { path })
@@ -121,6 +132,14 @@ mod tests {
         assert!(matches!(dir.lock(), Err(DataDirError::InUse(_))));
         drop(lock);
         dir.lock().unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_is_open_to_others_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(matches!(DataDir::open(folder.path()), Err(DataDirError::Open(_))));
+        assert_eq!(folder.path().metadata().unwrap().permissions().mode() & 0o777, 0o755);
     }
 
     #[test]

@@ -85,6 +85,9 @@ impl JobRunner {
                     return Ok(RunEnd::LostLease);
                 }
                 Err(_) if cancel.reason() == Some(StopReason::LeaseLost) => return Ok(RunEnd::LostLease),
+                // The database failed in the middle of a step. Nothing is known to be wrong with the work: it is taken
+                // up again when the lease has run out, as often as the poison limit allows.
+                Err(StepError::Store(error @ StoreError::Backend(_))) => return Err(error),
                 Err(error) => self.outcome_of(&job, error),
             }
         };

@@ -76,7 +76,11 @@ impl Ledger {
                         ?left,
                         "ended what a dead server had left running"
                     );
-                    report.left.extend(left);
+                    if !left.is_empty() {
+                        // Still on record: the next start must not work beside them either.
+                        report.left.extend(left);
+                        continue;
+                    }
                 }
             }
             remove(&path)?;

@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt;
 use super::host::Host;
 use super::{cgroup, network};
 use crate::failure::{Code, io_failed};
-use crate::files::{Lock, read_if_there, remove_if_there};
+use crate::files::{Lock, read_if_there, remove_if_there, write_atomic};
 use crate::names::MachineNames;
 use crate::procfs::{innermost_pid, parse_process_file};
 use crate::record::MachineFolder;
@@ -69,7 +69,10 @@ pub(crate) async fn start(
     } else {
         Vec::new()
     };
-    command.extend(["sh", "-c", START_SCRIPT, "pressluft-start"].map(str::to_owned));
+    // By file: systemd-run would expand the `$` of a script among the arguments.
+    let script = folder.path().join("start.sh");
+    write_atomic(&script, START_SCRIPT.as_bytes(), 0o600).map_err(|error| io_failed(code, &script, &error))?;
+    command.extend(["sh".to_owned(), script.to_string_lossy().into_owned()]);
     command.push(folder.path().to_string_lossy().into_owned());
     if !managed_by_systemd() {
         let groups = cgroup::create(&instance)?;

@@ -130,9 +130,10 @@ async fn a_new_login_is_one_and_leaves_the_shared_connection_alone() {
     assert_ne!(own, shared);
     assert_eq!(site.run(connection).await.unwrap().stdout, shared);
     // The shared connection of a moment ago proves nothing about a login now.
-    site.target.ssh_port = 1;
+    let port = std::mem::replace(&mut site.target.ssh_port, 1);
     let refused = site.sessions.run(site.node_id, &site.target, &command, &context).await;
     assert_eq!(refused, Err(SshError::Refused));
+    site.target.ssh_port = port;
 }
 
 #[tokio::test]
