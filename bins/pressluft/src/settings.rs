@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use accounts_domain::Email;
 use domain_kernel::Secret;
+use http_session::HttpSettings;
 
 /// A setting's name and help. The flag is `--data-dir`, the variable `PRESSLUFT_DATA_DIR`, the key in the file
 /// `data_dir`.
@@ -154,6 +156,13 @@ impl Settings {
     pub fn read(source: &SettingsSource) -> Result<Self, SettingError> {
         let values = Values::gather(source)?;
         let path = |name: &str, default: &str| source.directory.join(values.get(name).unwrap_or(default));
+        values.optional("data_dir", |text| {
+            if text.is_empty() {
+                Err("expected a folder")
+            } else {
+                Ok(())
+            }
+        })?;
         let data_dir = path("data_dir", ".pressluft");
         let ansible_dir = match values.get("ansible_dir") {
             Some(given) => source.directory.join(given),
@@ -171,17 +180,15 @@ impl Settings {
                 }
             })?,
             public_url: values.optional("public_url", |text| {
-                let rest = text.strip_prefix("https://").or(text.strip_prefix("http://"));
-                let host = rest.ok_or("expected a URL that begins with http:// or https://")?;
-                if host.trim_end_matches('/').is_empty() {
-                    Err("the URL names no host")
-                } else {
-                    Ok(text.to_owned())
-                }
+                // Only its form counts here; the address that is bound is not known yet.
+                let known = HttpSettings::new("127.0.0.1:80", Some(text));
+                known
+                    .map(|_| text.to_owned())
+                    .map_err(|_| "expected http://host[:port] or https://host[:port]")
             })?,
             cache_dir: path("cache_dir", "/var/cache/pressluft"),
-            database_url: match values.get("database_url") {
-                Some(url) => url.to_owned(),
+            database_url: match values.optional("database_url", database_url)? {
+                Some(url) => url,
                 None => format!("sqlite:{}", data_dir.join("pressluft.sqlite").display()),
             },
             local_provider: values.parse("local_provider", "multipass", |text| match text {
@@ -189,7 +196,14 @@ impl Settings {
                 "nspawn" => Ok(LocalProvider::Nspawn),
                 _ => Err("expected `multipass` or `nspawn`"),
             })?,
-            nspawn_release: values.get("nspawn_release").map(str::to_owned),
+            nspawn_release: values.optional("nspawn_release", |text| {
+                let is_name = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase());
+                if is_name {
+                    Ok(text.to_owned())
+                } else {
+                    Err("expected a code name such as bookworm")
+                }
+            })?,
             nspawn_range: values.get("nspawn_range").map(str::to_owned),
             ansible_venv: values
                 .get("ansible_venv")
@@ -214,10 +228,27 @@ impl Settings {
                 Ok(limit @ 1..=1000) => Ok(limit),
                 _ => Err("expected a number from 1 to 1000"),
             })?,
-            admin_email: values.get("admin_email").unwrap_or("admin@localhost.test").to_owned(),
+            admin_email: values.parse("admin_email", "admin@localhost.test", |text| {
+                let email: Result<Email, _> = text.parse();
+                email
+                    .map(|email| email.as_str().to_owned())
+                    .map_err(|_| "expected an e-mail address")
+            })?,
             admin_password: values.get("admin_password").map(Secret::new),
             data_dir,
         })
+    }
+}
+
+fn database_url(text: &str) -> Result<String, &'static str> {
+    let expected = "expected sqlite:<path> or postgres://...";
+    let known = ["sqlite:", "postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme));
+    if !known || text == "sqlite:" {
+        Err(expected)
+    } else {
+        Ok(text.to_owned())
     }
 }
 
@@ -375,6 +406,11 @@ mod tests {
         let cases = [
             ("BIND", "8080"),
             ("PUBLIC_URL", "example.test"),
+            ("PUBLIC_URL", "http://a b"),
+            ("DATA_DIR", ""),
+            ("DATABASE_URL", "mysql://x"),
+            ("NSPAWN_RELEASE", "Foo"),
+            ("ADMIN_EMAIL", "foo"),
             ("LOCAL_PROVIDER", "docker"),
             ("RETRY_DELAYS", "soon"),
             ("WORKERS", "0"),

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain_kernel::{Clock, JobErrorCode, JobId, NodeId, Timestamp};
+use futures_util::future::{Either, select};
 use jobs::{Failure, JobKind, JobSignal, NewJob, Page, PageRequest, StepContext, StepError, StoreError};
 use nodes_domain::{
     AcquisitionSource, Capability, CreatedNode, Idempotency, ManagedKey, ManagedKeys, NewNode, Node, NodeName,
-    NodeStatus, NodeStore, ProviderId, Readiness, ReadinessProbe, ReasonCode, Unavailable, readiness,
+    NodeStatus, NodeStore, NodeTarget, ProbeFacts, ProbeResult, ProviderId, Readiness, ReadinessProbe, ReasonCode,
+    SshError, Unavailable, readiness,
 };
 
 use crate::reconciler::judge;
@@ -162,7 +164,7 @@ impl NodesService {
         let clock = Arc::clone(&self.deps.clock);
         let context = StepContext::outside_job("readiness_check", CHECK_LIMIT, clock);
         let facts = match &node.target {
-            Some(target) => Some(self.deps.probe.probe(id, target, &context).await),
+            Some(target) => Some(self.probe_within_limit(id, target, &context).await),
             None => None,
         };
         let seen = readiness(&node, node.status, facts.as_ref(), self.deps.clock.now());
@@ -179,6 +181,20 @@ impl NodesService {
             // Somebody changed the node meanwhile: what was seen is still the answer, it is just not stored.
             Err(StoreError::VersionConflict(_) | StoreError::NodeBusy { .. }) => Ok(seen),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Probes, and answers at the limit whatever the probe is still at: ending what it began may take longer than a
+    /// request may.
+    async fn probe_within_limit(&self, id: NodeId, target: &NodeTarget, context: &StepContext) -> ProbeFacts {
+        let probe = self.deps.probe.probe(id, target, context);
+        match select(probe, self.deps.clock.sleep(CHECK_LIMIT)).await {
+            Either::Left((facts, _)) => facts,
+            Either::Right(_) => ProbeFacts {
+                result: ProbeResult::NoLogin(SshError::TimedOut(CHECK_LIMIT)),
+                evidence: Vec::new(),
+                checked_at: self.deps.clock.now(),
+            },
         }
     }
 

@@ -1,18 +1,19 @@
 //! The use cases of nodes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use domain_kernel::{AccountId, ApiErrorCode, Clock, JobErrorCode, NodeId};
-use jobs::{Failure, JobKind, JobStatus, NewJob, PageRequest};
+use jobs::{Failure, JobKind, JobStatus, NewJob, PageRequest, StepContext};
 use nodes_domain::{
-    AcquisitionSource, Capability, Idempotency, Node, NodeStatus, ProviderId, Readiness, ReasonCode, SshError,
-    Unavailable,
+    AcquisitionSource, Capability, Idempotency, Node, NodeStatus, NodeTarget, ProbeFacts, ProviderId, Readiness,
+    ReadinessProbe, ReasonCode, SshError, Unavailable,
 };
-use operations::{CreateLocalNode, ProviderRegistry, UseCaseError, present_readiness};
-use std::sync::Arc;
+use operations::{CreateLocalNode, NodeDeps, NodesService, ProviderRegistry, UseCaseError, present_readiness};
 use test_support::{FakeProvider, Fault, ProviderMethod};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, HOST};
 
 #[tokio::test]
 async fn a_request_for_a_node_writes_the_node_and_its_job_wakes_the_worker_and_touches_no_machine() {
@@ -381,4 +382,41 @@ async fn the_installations_key_is_shown_and_a_key_that_cannot_be_made_is_an_inte
         !error.to_string().contains("read-only"),
         "internals never reach a client"
     );
+}
+
+/// A probe that never answers, as over a connection to a machine that froze.
+struct Silence;
+
+#[async_trait]
+impl ReadinessProbe for Silence {
+    async fn probe(&self, _: NodeId, _: &NodeTarget, _: &StepContext) -> ProbeFacts {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_readiness_check_answers_within_ten_seconds_whatever_its_probe_does() {
+    let bench = Bench::new();
+    let node_id = bench.active_node().await;
+    let service = NodesService::new(NodeDeps {
+        store: bench.nodes.clone(),
+        registry: ProviderRegistry::new(ProviderId::new("none")),
+        keys: bench.keys.clone(),
+        probe: Arc::new(Silence),
+        clock: bench.clock.clone(),
+        signal: bench.signal.clone(),
+        host_id: HOST.to_owned(),
+        max_attempts: 1,
+    });
+    let before = bench.clock.sleeps().len();
+    let (seen, ()) = tokio::join!(service.check_readiness(node_id), async {
+        while bench.clock.sleeps().len() == before {
+            tokio::task::yield_now().await;
+        }
+        bench.clock.advance(Duration::from_secs(10));
+    });
+    assert_eq!(seen.unwrap().reason_codes, [ReasonCode::NodeUnreachable]);
+    // One silence is no outage.
+    assert_eq!(bench.node(node_id).status, NodeStatus::Active);
+    assert_eq!(bench.node(node_id).probe_failures, 1);
 }
