@@ -15,7 +15,7 @@ The lines are read by the control plane, which shows them and classifies the end
 
 Arguments and results of modules never appear. `msg` is the result's own message and `output` the last lines of what a command
 wrote to standard error (null where there are none), each at most 2 KiB, and hidden where `no_log` says so. The validation of a
-role's arguments is only told where it fails.
+role's arguments is only told where it fails, and what steers the play itself (meta) not at all: it has no end.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DOCUMENTATION = """
 MAX_MSG_BYTES = 2048
 MAX_NAME_BYTES = 256
 HIDDEN = "hidden, as the task says no_log"
-QUIET_ACTIONS = ("ansible.builtin.validate_argument_spec", "validate_argument_spec")
+QUIET_ACTIONS = ("ansible.builtin.validate_argument_spec", "validate_argument_spec", "ansible.builtin.meta", "meta")
 
 
 def shorten(text: object, limit: int) -> str:
@@ -124,6 +124,8 @@ class CallbackModule(CallbackBase):
         self._end("task_ok", result, changed=result.is_changed())
 
     def v2_runner_on_skipped(self, result):
+        if result.task.action in QUIET_ACTIONS:
+            return
         self._end("task_skipped", result)
 
     def v2_runner_retry(self, result):

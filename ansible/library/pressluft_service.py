@@ -8,17 +8,19 @@ last start or reload has not been read yet.
 
 from __future__ import annotations
 
-import datetime
 import os
+from collections.abc import Callable
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.pressluft_systemd import ENABLED, parse_timestamp, parse_units, show_command
 
 DOCUMENTATION = r"""
 module: pressluft_service
 short_description: Keeps a service enabled and running with the configuration on disk
 description:
   - Enables the service, starts it where it is not running, and restarts or reloads it where a configuration path is younger
-    than its last start or reload.
+    than its last start or reload, or where the proof fails.
+  - Unmasks the service, and has systemd read unit files anew where they changed.
   - Needs systemd 247 or later. Supports check mode.
 author: Pressluft
 options:
@@ -33,6 +35,13 @@ options:
     default: []
   test:
     description: A command that tests the configuration. It runs before any start, restart or reload, and its failure is the task's.
+    type: list
+    elements: str
+    default: []
+  proof:
+    description: >-
+      A command that exits with 0 while the running service holds what it was started for. It is asked only of a running
+      service, and its failure means that the configuration has to be applied anew.
     type: list
     elements: str
     default: []
@@ -55,29 +64,24 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, in order, out of enable, start, restart and reload.
+  description: What was done, in order, out of unmask, daemon-reload, enable, start, restart and reload.
   type: list
   returned: always
 """
 
 
-def parse_timestamp(text: str) -> float:
-    """Seconds since the epoch of systemd's `Sun 2026-11-22 03:57:54.123456 UTC`; 0.0 where there is none."""
-    parts = text.split()
-    if len(parts) != 4 or parts[3] != "UTC":
-        return 0.0
-    moment = datetime.datetime.strptime(f"{parts[1]} {parts[2]}", "%Y-%m-%d %H:%M:%S.%f")
-    return moment.replace(tzinfo=datetime.timezone.utc).timestamp()
-
-
-def needed_actions(state: dict, newest_config: float, apply: str) -> list[str]:
+def needed_actions(state: dict, newest_config: float, apply: str, is_proved: Callable[[], bool]) -> list[str]:
     """What has to be done, from systemd's properties of the unit and the time of its youngest configuration path."""
     actions = []
-    if state["UnitFileState"] not in ("enabled", "enabled-runtime", "static", "alias"):
+    if state["LoadState"] == "masked":
+        actions.append("unmask")
+    if state["NeedDaemonReload"] == "yes":
+        actions.append("daemon-reload")
+    if state["UnitFileState"] not in ENABLED:
         actions.append("enable")
     if state["ActiveState"] not in ("active", "reloading"):
         actions.append("start")
-    elif parse_timestamp(state["StateChangeTimestamp"]) <= newest_config:
+    elif parse_timestamp(state["StateChangeTimestamp"]) <= newest_config or not is_proved():
         actions.append(apply)
     return actions
 
@@ -95,20 +99,25 @@ class Service:
 
     def state(self) -> dict:
         # StateChangeTimestamp moves with a reload too, ActiveEnterTimestamp does not.
-        names = ["LoadState", "ActiveState", "UnitFileState", "StateChangeTimestamp"]
-        out = self.run(
-            ["systemctl", "show", "--timestamp=us+utc", f"--property={','.join(names)}", "--", self.name],
-            f"Reading the state of {self.name}",
-        )
-        state = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
-        if state.get("LoadState") != "loaded":
+        names = ["LoadState", "ActiveState", "UnitFileState", "StateChangeTimestamp", "NeedDaemonReload"]
+        out = self.run(show_command([self.name], names), f"Reading the state of {self.name}")
+        state = next(iter(parse_units(out)), {})
+        if state.get("LoadState") not in ("loaded", "masked"):
             self.module.fail_json(msg=f"The unit {self.name} is {state.get('LoadState', 'unknown')}")
         return state
 
+    def is_proved(self) -> bool:
+        proof = self.module.params["proof"]
+        return not proof or self.module.run_command(proof)[0] == 0
+
     def perform(self, actions: list[str]) -> None:
+        if "unmask" in actions:
+            self.run(["systemctl", "unmask", "--quiet", "--", self.name], f"Unmasking {self.name}")
+        if "daemon-reload" in actions:
+            self.run(["systemctl", "daemon-reload"], "Reading the unit files anew")
         if "enable" in actions:
             self.run(["systemctl", "enable", "--quiet", "--", self.name], f"Enabling {self.name}")
-        changing = [action for action in actions if action != "enable"]
+        changing = [action for action in actions if action not in ("unmask", "daemon-reload", "enable")]
         if not changing:
             return
         if self.module.params["test"]:
@@ -121,8 +130,11 @@ class Service:
 
 
 def newest(paths: list[str]) -> float:
-    """Time of the youngest of `paths`; 0.0 for none. A missing path raises OSError."""
-    return max((os.stat(path).st_mtime for path in paths), default=0.0)
+    """When the youngest of `paths` changed, in seconds since the epoch; 0.0 for none. A missing path raises OSError.
+
+    The inode's own time counts (ctime): the return of an older copy sets the other (mtime) back.
+    """
+    return max((os.stat(path).st_ctime for path in paths), default=0.0)
 
 
 def main() -> None:
@@ -131,6 +143,7 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "config": {"type": "list", "elements": "path", "default": []},
             "test": {"type": "list", "elements": "str", "default": []},
+            "proof": {"type": "list", "elements": "str", "default": []},
             "apply": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
         },
         supports_check_mode=True,
@@ -140,7 +153,7 @@ def main() -> None:
         newest_config = newest(module.params["config"])
     except OSError as error:
         module.fail_json(msg=f"A configuration path cannot be read: {error}")
-    actions = needed_actions(service.state(), newest_config, module.params["apply"])
+    actions = needed_actions(service.state(), newest_config, module.params["apply"], service.is_proved)
     if not module.check_mode:
         service.perform(actions)
     module.exit_json(changed=bool(actions), actions=actions)

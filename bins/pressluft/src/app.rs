@@ -8,23 +8,26 @@ use acquisition_nspawn::{NspawnConfig, NspawnProvider};
 use actix_web::{App as ActixApp, HttpServer};
 use ansible_runner::{AnsibleRunner, AnsibleSettings};
 use anyhow::{Context, anyhow};
-use api::ApiState;
+use api::{ApiState, Streams};
+use devserver_ui::UiState;
 use domain_kernel::{CancelToken, Clock, StopReason};
 use http_session::HttpSettings;
-use jobs::{Failure, JobRunner, JobStore, Recover, RetryPolicy, WorkerId, Workflow};
+use jobs::{Failure, JobRunner, JobStore, LogLimit, Recover, RetryPolicy, WorkerId, Workflow};
 use nodes_domain::{NodeStore, ProviderId};
 use operations::{
-    Accounts, JobsService, NodeDecommission, NodeDeps, NodeProvision, NodesService, ProviderRegistry, Reconciler,
+    Accounts, Housekeeper, JobsService, NodeDecommission, NodeDeps, NodeProvision, NodesService, ProviderRegistry,
+    Reconciler, RetentionPolicy,
 };
 use persistence_diesel::Database;
 use process_exec::{CommandRunner, Ledger, SystemClock, SystemRunner};
 use queue_apalis::{Queue, QueueSettings};
-use secrets::{Argon2Hasher, RandomTokens};
+use secrets::{Argon2Hasher, RandomTokens, XChaChaBox};
 use ssh_readiness::{ManagedKeyFile, SshReadinessProbe, SshSessions};
 
 use crate::data_dir::{DataDir, DataDirLock};
 use crate::health::DatabaseHealth;
 use crate::settings::{LocalProvider, SettingError, Settings};
+use crate::start_checks::{bind, check_ansible};
 
 /// How long open requests have when the server stops.
 const SHUTDOWN_S: u64 = 5;
@@ -95,7 +98,10 @@ pub enum RunError {
 
 impl From<anyhow::Error> for RunError {
     fn from(error: anyhow::Error) -> Self {
-        Self::Other(error)
+        match error.downcast::<SettingError>() {
+            Ok(error) => Self::Setting(error),
+            Err(error) => Self::Other(error),
+        }
     }
 }
 
@@ -104,23 +110,30 @@ pub struct App {
     listener: TcpListener,
     url: String,
     state: ApiState,
+    ui: UiState,
     http: HttpSettings,
     queue: Queue,
     reconciler: Reconciler,
+    housekeeper: Housekeeper,
     accounts: Arc<Accounts>,
     ssh: Arc<SshSessions>,
     _lock: DataDirLock,
 }
 
-/// Takes the data directory, ends what a dead server left running, brings the database up to date, queues interrupted
-/// jobs again, and binds the address. Nothing is served and no job runs before [`App::run`].
+/// Takes the data directory and the address, ends what a dead server left running, brings the database up to date, and
+/// queues interrupted jobs again. Nothing is served and no job runs before [`App::run`]. A setting that cannot be used is
+/// an error that holds a [`SettingError`].
 pub async fn build(
     settings: &Settings,
     platform: &Platform,
     ledger: &Ledger,
     registry: ProviderRegistry,
 ) -> anyhow::Result<App> {
+    for missing in check_ansible(settings)? {
+        tracing::warn!("{missing}");
+    }
     let lock = platform.data_dir.lock()?;
+    let listener = bind(settings)?;
     let recovered = ledger
         .recover()
         .await
@@ -132,6 +145,8 @@ pub async fn build(
     );
     let clock = Arc::clone(&platform.clock);
     let host_id = platform.data_dir.host_id()?;
+    // Nothing stores a secret yet. Opened all the same: a key file that cannot be used is told at the start, not by a job.
+    XChaChaBox::open_or_make(&platform.data_dir.secret_keys())?;
     let database = Arc::new(open_database(settings, Arc::clone(&clock)).await?);
     let ssh = Arc::new(SshSessions::new(platform.data_dir.path(), Arc::clone(&platform.runner)).map_err(told)?);
     ssh.reap_stale().await.map_err(told)?;
@@ -201,32 +216,45 @@ pub async fn build(
     }));
     let jobs = Arc::new(JobsService::new(
         database.clone(),
+        database.clone(),
         node_store.clone(),
         Arc::clone(&nodes),
         queue.signal(),
     ));
     let accounts = Arc::new(accounts(&database, Arc::clone(&clock)));
     let reconciler = Reconciler::new(node_store, probe, clock.clone(), host_id, settings.probe_interval);
+    let policy = RetentionPolicy {
+        keep_for: settings.retention,
+        max_events: settings.event_limit,
+    };
+    let housekeeper = Housekeeper::new(database.clone(), clock.clone(), policy);
 
-    let listener = TcpListener::bind(&settings.bind)
-        .with_context(|| format!("PRESSLUFT_BIND: cannot listen on {}", settings.bind))?;
     let bound = listener.local_addr().context("the bound address cannot be read")?;
     let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{bound}"));
     let http = HttpSettings::new(&bound.to_string(), settings.public_url.as_deref())?;
+    let ui = UiState::new(
+        Arc::clone(&nodes),
+        Arc::clone(&jobs),
+        Arc::clone(&accounts),
+        Arc::clone(&clock),
+    )?;
     let state = ApiState {
         nodes,
         jobs,
         accounts: Arc::clone(&accounts),
         clock,
+        streams: Streams::new(),
         health: Arc::new(DatabaseHealth(database)),
     };
     Ok(App {
         listener,
         url,
         state,
+        ui,
         http,
         queue,
         reconciler,
+        housekeeper,
         accounts,
         ssh,
         _lock: lock,
@@ -240,8 +268,10 @@ fn told(failure: Failure) -> anyhow::Error {
 /// Opens the database and applies the migrations that are missing.
 pub(crate) async fn open_database(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Database> {
     let url = settings.database_url.clone();
+    let log_limit = LogLimit(settings.job_log_limit);
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<Database> {
         let database = Database::open(&url, clock).context("the database cannot be opened")?;
+        let database = database.with_log_limit(log_limit);
         let applied = database
             .migrate()
             .context("the database cannot be brought up to date")?;
@@ -277,8 +307,10 @@ impl App {
     /// Serves requests and runs jobs until `stop`: then no job is claimed any more, running ones stop where they can go
     /// on after the next start, and open requests are answered.
     pub async fn run(self, stop: CancelToken) -> anyhow::Result<()> {
-        let configure = api::configure(self.state, self.http);
-        let server = HttpServer::new(move || ActixApp::new().configure(configure.clone()))
+        let (nodes, streams) = (self.state.nodes.clone(), self.state.streams.clone());
+        let api = api::configure(self.state, self.http.clone());
+        let pages = devserver_ui::configure(self.ui, self.http);
+        let server = HttpServer::new(move || ActixApp::new().configure(api.clone()).configure(pages.clone()))
             .workers(2)
             .shutdown_timeout(SHUTDOWN_S)
             .disable_signals()
@@ -286,28 +318,42 @@ impl App {
             .context("the address cannot be listened on")?
             .run();
         let handle = server.handle();
-        // Whichever of the three ends first, by itself or by `stop`, the others end with it: a server that takes requests
+        // Whichever of these ends first, by itself or by `stop`, the others end with it: a server that takes requests
         // and runs no jobs would be worse than none.
         let queue = tokio::spawn(ends_with(stop.clone(), self.queue.run(stop.clone())));
         let reconciler = tokio::spawn(ends_with(stop.clone(), {
             let (reconciler, stop) = (self.reconciler, stop.clone());
-            async move { reconciler.run(stop).await }
+            async move {
+                if let Err(error) = nodes.start_stopped().await {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "machines that stopped with this host could not be started again");
+                }
+                reconciler.run(stop).await
+            }
+        }));
+        let housekeeper = tokio::spawn(ends_with(stop.clone(), {
+            let (housekeeper, stop) = (self.housekeeper, stop.clone());
+            async move { housekeeper.run(stop).await }
         }));
         let stopper = tokio::spawn({
             let stop = stop.clone();
             async move {
                 stop.cancelled().await;
+                // They would go on for as long as open requests have.
+                streams.stop();
                 handle.stop(true).await;
             }
         });
         let served = ends_with(stop, server).await.context("the HTTP server failed");
         let stopped = stopper.await.context("the HTTP server did not stop");
         let reconciled = reconciler.await.context("the reconciler failed");
+        let kept_house = housekeeper.await.context("the housekeeper failed");
         let queued = queue.await.context("the job queue failed");
         self.ssh.reap_stale().await.map_err(told)?;
         served?;
         stopped?;
         reconciled?;
+        kept_house?;
         queued?.context("the job queue failed")
     }
 }

@@ -84,15 +84,18 @@ enum Commands {
         /// Write it and the registries into this folder instead
         #[arg(long, value_name = "FOLDER")]
         write: Option<std::path::PathBuf>,
+        /// Write the pages of the registries into this folder instead
+        #[arg(long, value_name = "FOLDER")]
+        docs: Option<std::path::PathBuf>,
     },
     /// Say for each thing that Pressluft needs whether it works, and the next command if not
     Doctor,
-    /// Manage logins
+    /// Manage logins, and see what was done by whom
     #[command(subcommand)]
     Admin(AdminCommand),
 }
 
-/// What can be done with logins. Passwords are read from standard input, never from the command line.
+/// What can be done with logins, and what was done by whom. Passwords are read from standard input, never from the command line.
 #[derive(Subcommand)]
 pub(crate) enum AdminCommand {
     /// Make a login; its password is the first line of standard input
@@ -106,6 +109,12 @@ pub(crate) enum AdminCommand {
         /// The login's e-mail address
         #[arg(long)]
         email: String,
+    },
+    /// Print the audit log, newest first: logins, accounts, and who asked for which job
+    Audit {
+        /// How many lines at most
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
     },
 }
 
@@ -133,8 +142,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, RunError> {
-    if let Commands::Openapi { write } = &cli.command {
-        return Ok(commands::openapi::run(write.as_deref())?);
+    if let Commands::Openapi { write, docs } = &cli.command {
+        return Ok(commands::openapi::run(write.as_deref(), docs.as_deref())?);
     }
     let settings = read_settings(&cli).map_err(RunError::Setting)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -145,7 +154,7 @@ fn run(cli: Cli) -> Result<ExitCode, RunError> {
             Commands::Serve => commands::serve::run(&settings, commands::serve::Mode::Serve).await,
             Commands::Migrate { check } => Ok(commands::migrate::run(&settings, check, cli.json).await?),
             Commands::Doctor => commands::doctor::run(&settings, cli.json).await,
-            Commands::Admin(command) => Ok(commands::admin::run(&settings, command).await?),
+            Commands::Admin(command) => Ok(commands::admin::run(&settings, command, cli.json).await?),
             // Answered above: it needs no setting.
             Commands::Openapi { .. } => Ok(ExitCode::SUCCESS),
         }

@@ -86,6 +86,11 @@ impl DataDir {
         self.path.join("run/children")
     }
 
+    /// The file with the keys of stored secrets.
+    pub fn secret_keys(&self) -> PathBuf {
+        self.path.join("keys/secrets")
+    }
+
     /// Locks it for this process; refused where another server holds it.
     pub fn lock(&self) -> Result<DataDirLock, DataDirError> {
         let failed = |source| DataDirError::System(self.path.clone(), source);

@@ -1,5 +1,7 @@
 //! Settings: a flag goes before `PRESSLUFT_<NAME>`, that before `pressluft.toml`, that before the default.
 
+mod parse;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use accounts_domain::Email;
 use domain_kernel::Secret;
 use http_session::HttpSettings;
+use operations::{UseCaseError, check_password};
 
 /// A setting's name and help. The flag is `--data-dir`, the variable `PRESSLUFT_DATA_DIR`, the key in the file
 /// `data_dir`.
@@ -68,6 +71,15 @@ pub(crate) const SETTINGS: &[SettingInfo] = &[
         "Workers that may be lost in one step before its job fails [default: 5]",
     ),
     setting(
+        "retention",
+        "How long jobs are kept after their end, with their events [default: 90d]",
+    ),
+    setting(
+        "job_log_limit",
+        "The most bytes of log that are kept of one job [default: 4MiB]",
+    ),
+    setting("event_limit", "How many events are kept in all [default: 1000000]"),
+    setting(
         "admin_email",
         "The login that `dev` makes where there is none [default: admin@localhost.test]",
     ),
@@ -118,10 +130,18 @@ pub struct Settings {
     pub probe_interval: Duration,
     /// Lost workers before a job fails.
     pub poison_limit: u32,
+    /// How long jobs are kept after their end.
+    pub retention: Duration,
+    /// The most bytes of log that are kept of one job.
+    pub job_log_limit: u64,
+    /// How many events are kept in all.
+    pub event_limit: u64,
     /// The login that `dev` makes.
     pub admin_email: String,
     /// Its password.
     pub admin_password: Option<Secret>,
+    /// Where each setting that was given was given.
+    places: BTreeMap<&'static str, String>,
 }
 
 /// A setting that cannot be used, in one line that names it.
@@ -166,7 +186,7 @@ impl Settings {
         let data_dir = path("data_dir", ".pressluft");
         let ansible_dir = match values.get("ansible_dir") {
             Some(given) => source.directory.join(given),
-            None => find_ansible(source),
+            None => parse::find_ansible(source),
         };
         let beside = ansible_dir.parent().unwrap_or(Path::new("/")).join(".venv");
         Ok(Self {
@@ -187,7 +207,7 @@ impl Settings {
                     .map_err(|_| "expected http://host[:port] or https://host[:port]")
             })?,
             cache_dir: path("cache_dir", "/var/cache/pressluft"),
-            database_url: match values.optional("database_url", database_url)? {
+            database_url: match values.optional("database_url", parse::database_url)? {
                 Some(url) => url,
                 None => format!("sqlite:{}", data_dir.join("pressluft.sqlite").display()),
             },
@@ -212,7 +232,7 @@ impl Settings {
             retry_delays: values.parse("retry_delays", "60s,5m", |text| {
                 let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
                 parts
-                    .map(parse_duration)
+                    .map(parse::duration)
                     .collect::<Option<_>>()
                     .ok_or("expected durations such as 60s,5m")
             })?,
@@ -220,7 +240,7 @@ impl Settings {
                 Ok(count @ 1..=64) => Ok(count),
                 _ => Err("expected a number from 1 to 64"),
             })?,
-            probe_interval: values.parse("probe_interval", "60s", |text| match parse_duration(text) {
+            probe_interval: values.parse("probe_interval", "60s", |text| match parse::duration(text) {
                 Some(pause) if !pause.is_zero() => Ok(pause),
                 _ => Err("expected a duration such as 60s"),
             })?,
@@ -228,53 +248,43 @@ impl Settings {
                 Ok(limit @ 1..=1000) => Ok(limit),
                 _ => Err("expected a number from 1 to 1000"),
             })?,
+            retention: values.parse("retention", "90d", |text| match parse::duration(text) {
+                Some(kept) if !kept.is_zero() => Ok(kept),
+                _ => Err("expected a duration such as 90d"),
+            })?,
+            job_log_limit: values.parse("job_log_limit", "4MiB", |text| match parse::bytes(text) {
+                Some(limit @ 1..) => Ok(limit),
+                _ => Err("expected a size such as 4MiB"),
+            })?,
+            event_limit: values.parse("event_limit", "1000000", |text| match text.parse() {
+                Ok(limit @ 1..) => Ok(limit),
+                _ => Err("expected a number from 1"),
+            })?,
             admin_email: values.parse("admin_email", "admin@localhost.test", |text| {
                 let email: Result<Email, _> = text.parse();
                 email
                     .map(|email| email.as_str().to_owned())
                     .map_err(|_| "expected an e-mail address")
             })?,
-            admin_password: values.get("admin_password").map(Secret::new),
+            admin_password: values.admin_password()?,
+            places: values.places(),
             data_dir,
         })
     }
-}
 
-fn database_url(text: &str) -> Result<String, &'static str> {
-    let expected = "expected sqlite:<path> or postgres://...";
-    let known = ["sqlite:", "postgres://", "postgresql://"]
-        .iter()
-        .any(|scheme| text.starts_with(scheme));
-    if !known || text == "sqlite:" {
-        Err(expected)
-    } else {
-        Ok(text.to_owned())
+    /// Where a setting was given, such as `--bind` or `PRESSLUFT_BIND`; `None` where its default holds.
+    pub(crate) fn place(&self, name: &str) -> Option<&str> {
+        self.places.get(name).map(String::as_str)
     }
-}
 
-/// Beside the program as installed, then in its build's repository, then in the working directory.
-fn find_ansible(source: &SettingsSource) -> PathBuf {
-    let holds = |folder: &PathBuf| folder.join("playbooks").is_dir();
-    let above = source
-        .program
-        .iter()
-        .flat_map(|program| program.ancestors().skip(1).take(4));
-    let candidates = above.map(|folder| folder.join("ansible"));
-    let here = source.directory.join("ansible");
-    candidates.into_iter().find(holds).unwrap_or(here)
-}
+    /// The playbook that provisions nodes.
+    pub(crate) fn playbook(&self) -> PathBuf {
+        self.ansible_dir.join("playbooks/node-provision.yml")
+    }
 
-/// `250ms`, `60s`, `5m`, `2h`.
-fn parse_duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().ok()?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => Some(Duration::from_secs(number.checked_mul(60)?)),
-        "h" => Some(Duration::from_secs(number.checked_mul(3600)?)),
-        _ => None,
+    /// The program that runs it.
+    pub(crate) fn ansible_playbook(&self) -> PathBuf {
+        self.ansible_venv.join("bin/ansible-playbook")
     }
 }
 
@@ -303,6 +313,21 @@ impl Values {
             }
         }
         Ok(Self(values))
+    }
+
+    fn places(&self) -> BTreeMap<&'static str, String> {
+        let places = self.0.iter().map(|(name, (_, place))| (*name, place.clone()));
+        places.collect()
+    }
+
+    /// The password is never told, not even a bad one.
+    fn admin_password(&self) -> Result<Option<Secret>, SettingError> {
+        let Some((text, place)) = self.0.get("admin_password") else {
+            return Ok(None);
+        };
+        let password = Secret::new(text);
+        check_password(&password).map_err(|error: UseCaseError| SettingError(format!("{place}: {error}")))?;
+        Ok(Some(password))
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -383,6 +408,8 @@ mod tests {
             settings.retry_delays,
             [Duration::from_secs(60), Duration::from_secs(300)]
         );
+        assert_eq!(settings.retention, Duration::from_secs(90 * 24 * 3600));
+        assert_eq!((settings.job_log_limit, settings.event_limit), (4 << 20, 1_000_000));
         assert_eq!(settings.ansible_dir, Path::new("/somewhere/ansible"));
         assert_eq!(settings.ansible_venv, Path::new("/somewhere/.venv"));
     }
@@ -416,6 +443,11 @@ mod tests {
             ("WORKERS", "0"),
             ("PROBE_INTERVAL", "0s"),
             ("POISON_LIMIT", "none"),
+            ("RETENTION", "0d"),
+            ("RETENTION", "90"),
+            ("JOB_LOG_LIMIT", "0"),
+            ("JOB_LOG_LIMIT", "4MB"),
+            ("EVENT_LIMIT", "0"),
         ];
         for (name, value) in cases {
             let mut source = source();
@@ -437,6 +469,27 @@ mod tests {
             Settings::read(&source).unwrap_err().to_string(),
             "pressluft.toml: there is no setting `colour`"
         );
+    }
+
+    #[test]
+    fn a_short_password_is_refused_without_being_told() {
+        let mut source = source();
+        set(&mut source.environment, "PRESSLUFT_ADMIN_PASSWORD", "hunter2");
+        assert_eq!(
+            Settings::read(&source).unwrap_err().to_string(),
+            "PRESSLUFT_ADMIN_PASSWORD: A password has at least 12 characters."
+        );
+    }
+
+    #[test]
+    fn a_setting_knows_where_it_was_given() {
+        let mut source = source();
+        set(&mut source.flags, "bind", "127.0.0.1:1");
+        set(&mut source.environment, "PRESSLUFT_ANSIBLE_DIR", "/a");
+        let settings = Settings::read(&source).unwrap();
+        assert_eq!(settings.place("bind"), Some("--bind"));
+        assert_eq!(settings.place("ansible_dir"), Some("PRESSLUFT_ANSIBLE_DIR"));
+        assert_eq!(settings.place("ansible_venv"), None);
     }
 
     #[test]

@@ -1,73 +1,148 @@
-//! Each error code of the registry is named by a test. That a test names a code does not prove that it reaches it; that no
-//! test names it proves that none does.
+//! Each error code of the registry is made by product code, asserted by a test, and documented. A code that nothing makes
+//! is a promise that nobody keeps; one that no test asserts may be made at the wrong place.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::Report;
 use crate::repo::{Repo, TextFile};
+use crate::source::{functions, product_part, test_part, without_comment};
 
-/// The registry, as generated from domain-kernel.
+/// The registry, as generated from domain-kernel and nodes-domain.
 const REGISTRY: &str = "contracts/error-codes.json";
 
-/// Checks the registry against the tests.
+/// The page of the registry.
+const PAGE: &str = "docs/error-codes.md";
+
+/// Where codes are listed and not made.
+const LISTS: &[&str] = &[
+    "crates/domain-kernel/src/error_code.rs",
+    "crates/api/src/contracts",
+    "crates/api/src/openapi.rs",
+    "crates/api/src/routes.rs",
+    "crates/api/src/schema.rs",
+];
+
+/// The parts of the registry and the enum of each. `Code` alone stands for the job's.
+const PARTS: &[(&str, &str)] = &[
+    ("api", "ApiErrorCode"),
+    ("job", "JobErrorCode"),
+    ("readiness", "ReasonCode"),
+];
+
+/// What stands before a code with which a test itself fails something.
+const SET_UP: &[&str] = &["Failure::new(", "failed(", "refuses(", " code: "];
+
+struct Code {
+    text: String,
+    /// Its variants as they are written: `JobErrorCode::JobTimeout`.
+    written: Vec<String>,
+}
+
+/// Checks the registry against the code, the tests and the page.
 pub(crate) fn check(repo: &Repo) -> Result<Report> {
     let json: Value = serde_json::from_str(&repo.read(REGISTRY)?).with_context(|| format!("{REGISTRY} is not JSON"))?;
-    let mut codes = Vec::new();
-    collect(&json, &mut codes);
+    let codes = read(&json);
     ensure!(!codes.is_empty(), "{REGISTRY} holds no \"code\"");
-    let tests: Vec<String> = repo.files()?.iter().filter_map(test_text).collect();
+    let files = repo.files()?;
+    let product: Vec<String> = files
+        .iter()
+        .filter(|file| !LISTS.iter().any(|list| file.path.starts_with(list)))
+        .filter_map(|file| Some(stripped(product_part(file)?)))
+        .collect();
+    let asserting: Vec<String> = files.iter().flat_map(asserting).collect();
+    let mut problems = problems(&codes, &product, &asserting);
+    problems.extend(undocumented(&codes, &repo.read(PAGE)?));
     Ok(Report {
-        looked_at: format!("{} codes, {} files with tests", codes.len(), tests.len()),
-        problems: missing(&codes, &tests),
+        looked_at: format!("{} codes, {} places that assert", codes.len(), asserting.len()),
+        problems,
     })
 }
 
-/// Every text under a key `code`, wherever it stands.
-fn collect(value: &Value, codes: &mut Vec<String>) {
-    match value {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                match value.as_str() {
-                    Some(code) if key == "code" => codes.push(code.to_owned()),
-                    _ => collect(value, codes),
-                }
+fn read(registry: &Value) -> Vec<Code> {
+    let mut codes = Vec::new();
+    for (part, name) in PARTS {
+        for entry in registry[part].as_array().into_iter().flatten() {
+            let text = entry["code"].as_str().unwrap_or_default().to_owned();
+            let variant = camel_case(&text);
+            let mut written = vec![format!("{name}::{variant}")];
+            if *part == "job" {
+                written.push(format!("Code::{variant}"));
             }
+            codes.push(Code { text, written });
         }
-        Value::Array(items) => items.iter().for_each(|item| collect(item, codes)),
-        _ => {}
     }
+    codes
 }
 
-fn missing(codes: &[String], tests: &[String]) -> Vec<String> {
-    let untold = codes.iter().filter(|code| !tests.iter().any(|text| names(text, code)));
-    untold.map(|code| format!("no test names {code}")).collect()
+fn problems(codes: &[Code], product: &[String], asserting: &[String]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for code in codes {
+        if !product.iter().any(|text| makes(text, code)) {
+            problems.push(format!("no product code makes {}", code.text));
+        }
+        if !asserting.iter().any(|text| asserts(text, code)) {
+            problems.push(format!("no test asserts {}", code.text));
+        }
+    }
+    problems
 }
 
-/// A file's tests: all of it below a `tests` folder, else what follows `#[cfg(test)]`, which stands last in a file.
-fn test_text(file: &TextFile) -> Option<String> {
-    let path = &file.path;
-    let program = [".rs", ".py", ".sh", ".js", ".ts"]
+fn undocumented(codes: &[Code], page: &str) -> Vec<String> {
+    let missing = codes
         .iter()
-        .any(|ending| path.ends_with(ending));
-    if (path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs")) && program {
-        return Some(file.text.clone());
-    }
-    if !path.ends_with(".rs") {
-        return None;
-    }
-    let at = file.text.find("#[cfg(test)]\nmod ")?;
-    Some(file.text[at..].to_owned())
+        .filter(|code| !page.contains(&format!("| `{}` |", code.text)));
+    missing
+        .map(|code| format!("{PAGE} does not tell of {}", code.text))
+        .collect()
 }
 
-/// Whether a text has the code itself, or its variant. A short name means other things too, so it must stand as a text
-/// (`"conflict"`) or behind the name of its enum (`ApiErrorCode::Conflict`, `Code::Conflict`).
-fn names(text: &str, code: &str) -> bool {
-    let variant = camel_case(code);
-    if code.contains('_') && code == code.to_uppercase() {
-        return has_word(text, code) || has_word(text, &variant);
+/// The texts of a file's tests that assert something: Rust by function, other languages by line.
+fn asserting(file: &TextFile) -> Vec<String> {
+    let Some(tests) = test_part(file) else {
+        return Vec::new();
+    };
+    if file.path.ends_with(".rs") {
+        let functions = functions(tests).into_iter().map(|function| function.text);
+        return functions.filter(|text| text.contains("assert")).collect();
     }
-    text.contains(&format!("\"{code}\"")) || has_word(text, &format!("Code::{variant}"))
+    let words = ["assert", "expect", "equal"];
+    let lines = tests.lines().filter(|line| !line.trim_start().starts_with(['#', '/']));
+    lines
+        .filter(|line| words.iter().any(|word| line.contains(word)))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Whether product code makes a code: names it elsewhere than in a pattern.
+fn makes(text: &str, code: &Code) -> bool {
+    let made = |(_, after): (&str, &str)| !after.trim_start().starts_with(['|', '=']);
+    code.written.iter().any(|written| words(text, written).any(made))
+}
+
+/// Whether a test that asserts names a code, other than to fail something with it.
+fn asserts(text: &str, code: &Code) -> bool {
+    let seen = |(before, _): (&str, &str)| {
+        !SET_UP
+            .iter()
+            .any(|set_up| before.trim_end_matches('\n').ends_with(set_up))
+    };
+    let as_text = [format!("\"{}\"", code.text)];
+    let mut written = code.written.iter().chain(&as_text);
+    written.any(|written| words(text, written).any(seen))
+}
+
+/// What stands before and behind each place where `word` stands by itself.
+fn words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let inner = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(word).filter_map(move |(at, _)| {
+        let (before, after) = (&text[..at], &text[at + word.len()..]);
+        (!before.ends_with(inner) && !after.starts_with(inner)).then_some((before, after))
+    })
+}
+
+fn stripped(text: &str) -> String {
+    text.lines().map(without_comment).collect::<Vec<_>>().join("\n")
 }
 
 fn camel_case(code: &str) -> String {
@@ -78,71 +153,78 @@ fn camel_case(code: &str) -> String {
     code.split('_').map(word).collect()
 }
 
-/// Whether `word` stands in `text` and does not go on.
-fn has_word(text: &str, word: &str) -> bool {
-    text.match_indices(word)
-        .any(|(at, _)| !text[at + word.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_'))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn file(path: &str, text: &str) -> TextFile {
-        TextFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
+    fn codes() -> Vec<Code> {
+        read(&json!({
+            "api": [{"code": "conflict"}],
+            "job": [{"code": "JOB_TIMEOUT"}],
+            "readiness": [{"code": "sudo_unavailable"}],
+        }))
+    }
+
+    /// What is wrong with these codes where product code and a test are as given.
+    fn found(product: &str, test: &str) -> Vec<String> {
+        let file = TextFile {
+            path: "crates/a/tests/all.rs".to_owned(),
+            text: test.to_owned(),
+        };
+        problems(&codes(), &[stripped(product)], &asserting(&file))
+    }
+
+    const PRODUCT: &str = "f(ApiErrorCode::Conflict); g(Code::JobTimeout); h(ReasonCode::SudoUnavailable)";
+    const TEST: &str = "#[test]\nfn a() {\n    assert_eq!(x, [\"conflict\"]);\n    assert_eq!(y, JobErrorCode::JobTimeout);\n    \
+                        for z in [ReasonCode::SudoUnavailable] {\n        assert!(z);\n    }\n}\n";
+
+    #[test]
+    fn codes_that_are_made_and_asserted_are_well() {
+        assert_eq!(found(PRODUCT, TEST), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_code_that_product_code_only_matches_or_mentions_is_not_made() {
+        for product in [
+            "",
+            "match x { JobErrorCode::JobTimeout => 1 }",
+            "JobErrorCode::JobTimeout | y => 1",
+            "// JobErrorCode::JobTimeout",
+            "JobErrorCode::JobTimeoutX; XCode::JobTimeout; ApiErrorCode::JobTimeout",
+        ] {
+            let product = format!("{}\n{product}", PRODUCT.replace("g(Code::JobTimeout)", ""));
+            assert_eq!(
+                found(&product, TEST),
+                ["no product code makes JOB_TIMEOUT"],
+                "{product}"
+            );
         }
     }
 
     #[test]
-    fn codes_are_found_wherever_the_registry_keeps_them() {
-        let mut codes = Vec::new();
-        collect(
-            &json!({"api": [{"code": "conflict", "status": 409}], "jobs": {"x": {"code": "JOB_TIMEOUT"}}}),
-            &mut codes,
-        );
-        assert_eq!(codes, ["conflict", "JOB_TIMEOUT"]);
+    fn a_code_that_a_test_only_mentions_or_makes_is_not_asserted() {
+        for test in [
+            "",
+            "// assert JobErrorCode::JobTimeout",
+            "fn b() {\n    JobErrorCode::JobTimeout;\n}",
+            "fn b() {\n    assert!(Failure::new(JobErrorCode::JobTimeout, \"\"));\n}",
+            "fn b() {\n    let x = X { code: JobErrorCode::JobTimeout };\n    assert!(x);\n}",
+            "fn b() {\n    assert!(x); // JobErrorCode::JobTimeout\n}",
+        ] {
+            let test = format!(
+                "{}\n{test}",
+                TEST.replace("    assert_eq!(y, JobErrorCode::JobTimeout);\n", "")
+            );
+            assert_eq!(found(PRODUCT, &test), ["no test asserts JOB_TIMEOUT"], "{test}");
+        }
     }
 
     #[test]
-    fn a_code_that_only_product_code_names_is_missing() {
-        let files = [
-            file(
-                "crates/a/src/lib.rs",
-                "const A: &str = \"HOST_DISK_FULL\";\n#[cfg(test)]\nmod tests { /* JOB_TIMEOUT */ }",
-            ),
-            file("crates/a/tests/all.rs", "JobErrorCode::WorkerLost, Code::Internal"),
-            file("tests/e2e/tests/x.rs", "\"conflict\""),
-            file("docs/tests/x.md", "NODE_NOT_READY"),
-        ];
-        let tests: Vec<String> = files.iter().filter_map(test_text).collect();
-        let codes = [
-            "HOST_DISK_FULL",
-            "JOB_TIMEOUT",
-            "WORKER_LOST",
-            "INTERNAL",
-            "conflict",
-            "NODE_NOT_READY",
-        ];
-        let codes = codes.map(str::to_owned);
-        assert_eq!(
-            missing(&codes, &tests),
-            ["no test names HOST_DISK_FULL", "no test names NODE_NOT_READY"]
-        );
-    }
-
-    #[test]
-    fn a_short_name_counts_as_a_text_or_behind_its_enum_only() {
-        assert!(names("ApiErrorCode::NotFound;", "not_found"));
-        assert!(names("code == \"not_found\"", "not_found"));
-        assert!(!names("ErrorKind::NotFound", "not_found"));
-        assert!(!names("not_found", "not_found"));
-        assert!(!names("ApiErrorCode::NodeNotReadyYet", "node_not_ready"));
-        assert!(!names("LOCAL_ACQUISITION_FAILED_X", "LOCAL_ACQUISITION_FAILED"));
-        assert!(names("Code::Internal)", "INTERNAL"));
-        assert!(!names("UseCaseError::Internal", "INTERNAL"));
+    fn a_code_without_a_row_of_the_page_is_undocumented() {
+        let page = "| `conflict` | 409 |\n| `JOB_TIMEOUT` | no |\n`sudo_unavailable`\n";
+        let expected = format!("{PAGE} does not tell of sudo_unavailable");
+        assert_eq!(undocumented(&codes(), page), [expected]);
     }
 }

@@ -41,6 +41,7 @@ const PLACES: &[(&str, Place)] = &[
     ("devserver-ui", Level(5)),
     ("pressluft", Level(6)),
     ("e2e", Level(6)),
+    ("bench", Level(6)),
     ("provider-conformance", TestOnly),
     ("test-support", TestOnly),
     ("xtask", Tool),
@@ -122,7 +123,7 @@ fn between((name, from): (&str, Place), (dependency, to): (&str, Place)) -> Opti
         (Level(4), Level(3)) if name != HTTP_SESSION => {
             Some("adapters never see operations; they implement the traits of levels 0 to 2")
         }
-        (Level(6), Level(6)) if (name, dependency) == ("e2e", "pressluft") => None,
+        (Level(6), Level(6)) if matches!((name, dependency), ("e2e" | "bench", "pressluft") | ("bench", "e2e")) => None,
         (Level(upper), Level(lower)) if lower >= upper => Some("a crate depends only on lower levels"),
         (Level(_), Level(_)) => None,
     }
@@ -173,6 +174,8 @@ mod tests {
             ("jobs", "operations", "lower levels"),
             ("operations", "persistence-diesel", "lower levels"),
             ("pressluft", "e2e", "lower levels"),
+            ("pressluft", "bench", "lower levels"),
+            ("e2e", "bench", "lower levels"),
             ("ssh-readiness", "ansible-runner", "adapters never see each other"),
             ("http-session", "secrets", "adapters never see each other"),
             ("queue-apalis", "operations", "adapters never see operations"),
@@ -232,6 +235,8 @@ mod tests {
             ("pressluft", "acquisition-nspawn"),
             ("e2e", "pressluft"),
             ("e2e", "ssh-readiness"),
+            ("bench", "pressluft"),
+            ("bench", "e2e"),
             ("test-support", "operations"),
             ("provider-conformance", "test-support"),
             ("jobs", "tokiotastic"),

@@ -11,11 +11,17 @@
 
 mod codes;
 mod deps;
+mod documents;
 mod layers;
 mod licence;
+mod markdown;
 mod metadata;
+mod openapi;
+mod plan;
 mod repo;
+mod source;
 mod text;
+mod traceability;
 
 use std::process::ExitCode;
 
@@ -41,7 +47,22 @@ const CHECKS: &[(&str, Check, &str)] = &[
         text::check,
         "templates, paths, host names, length of files, shell scripts",
     ),
-    ("check-codes", codes::check, "each error code is named by a test"),
+    (
+        "check-codes",
+        codes::check,
+        "each error code is made, asserted by a test, documented",
+    ),
+    (
+        "check-traceability",
+        traceability::check,
+        "each endpoint with its handler, job types, error codes, tests",
+    ),
+    (
+        "check-documents",
+        documents::check,
+        "the documents are there, links lead somewhere",
+    ),
+    ("check-plan", plan::check, "each task has a command and a state"),
 ];
 
 fn main() -> ExitCode {
@@ -55,7 +76,7 @@ fn main() -> ExitCode {
         _ => {
             eprintln!("Usage: cargo xtask <check>...\n");
             for (name, _, about) in CHECKS {
-                eprintln!("  {name:13} {about}");
+                eprintln!("  {name:19} {about}");
             }
             ExitCode::from(2)
         }

@@ -41,9 +41,23 @@ pub struct NewSession {
     pub account_id: AccountId,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// The address that the client logged in from, for the audit log.
+    pub client_address: String,
 }
 
-/// Keeps accounts and sessions.
+/// A login that was refused, for the audit log. It has no room for what was typed: people type passwords into the field
+/// of the address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedLogin {
+    /// The account that was tried, where there is one.
+    pub account_id: Option<AccountId>,
+    /// The client's address.
+    pub client_address: String,
+    /// Whether it was refused without a look at the password.
+    pub throttled: bool,
+}
+
+/// Keeps accounts and sessions. Every change is written together with its line in the audit log.
 #[async_trait]
 pub trait AccountStore: Send + Sync {
     /// Writes an account.
@@ -66,6 +80,9 @@ pub trait AccountStore: Send + Sync {
 
     /// Ends a session. No error where there is none.
     async fn delete_session(&self, token: &TokenHash) -> Result<(), AccountStoreError>;
+
+    /// Writes a refused login to the audit log.
+    async fn record_refused_login(&self, refused: RefusedLogin) -> Result<(), AccountStoreError>;
 }
 
 /// Hashes and compares passwords, off the threads that serve requests.

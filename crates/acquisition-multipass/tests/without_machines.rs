@@ -120,6 +120,7 @@ async fn nothing_else_is_done_or_started() {
     let request = AcquireRequest {
         instance: instance.clone(),
         public_key: "ssh-ed25519 AAAA pressluft".to_owned(),
+        runtime: None,
     };
     let refusals = [
         provider.acquire(&request, &context()).await.map(drop),

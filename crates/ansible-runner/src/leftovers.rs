@@ -2,17 +2,19 @@
 //! a mark in its environment there; see `docs/decisions/0005-ending-commands-on-a-node.md`.
 
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
-use domain_kernel::{CancelToken, Limits, StopReason};
+use domain_kernel::{NodeId, StopReason};
 use jobs::StepContext;
-use process_exec::{CommandRunner, CommandSpec, Ended, ExecError, Output};
+use nodes_domain::{NodeTarget, RemoteCommand, RemoteOutput, SshAccess, SshError};
 
 const SCRIPT: &str = include_str!("leftovers.sh");
 
-/// How long it may take: 5 s on the machine at most, and the way there.
+/// How long it may take, with the way to the machine.
 const LIMIT: Duration = Duration::from_secs(9);
+
+/// How long it may take on the machine: the script gives up after 5 s.
+const REMOTE_LIMIT: Duration = Duration::from_secs(7);
 
 /// Names a run on its machine: the job and the epoch of its claim, so that a worker that has lost its claim never ends
 /// what its successor runs.
@@ -56,63 +58,52 @@ pub(crate) enum Swept {
     Stopped(StopReason),
 }
 
-/// Ends processes on the machine called `host` in `ssh_config`.
+/// Ends processes on a machine.
 pub(crate) async fn end(
-    runner: &dyn CommandRunner,
+    ssh: &dyn SshAccess,
     context: &StepContext,
-    host: &str,
-    ssh_config: &Path,
+    node_id: NodeId,
+    target: &NodeTarget,
     mark: &RunMark,
     which: Which,
 ) -> Swept {
-    let limits = match which {
-        // This is what is done after the step was stopped or ran into its limit, so neither may hinder it.
-        Which::Own => Limits {
-            cancel: CancelToken::new(),
-            deadline: context.now().plus(LIMIT),
-        },
-        Which::Other => context.within(LIMIT).limits,
+    let command = command(mark, which);
+    let answer = match which {
+        Which::Own => {
+            // This is what is done after the step was stopped or ran into its limit, so neither may hinder it; nor may a
+            // shared connection that is full or dead.
+            let after = StepContext::outside_job(context.step, LIMIT, context.clock());
+            ssh.run(node_id, target, &command.over_new_login(), &after).await
+        }
+        Which::Other => ssh.run(node_id, target, &command, &context.within(LIMIT)).await,
     };
-    match runner.run(command(host, ssh_config, mark, which), &limits).await {
+    match answer {
         Ok(output) => read(&output),
-        Err(ExecError::Stopped { reason, .. }) => Swept::Stopped(reason),
-        Err(ExecError::TimedOut { .. }) => Swept::Unknown(format!("no answer within {} s", LIMIT.as_secs())),
+        Err(SshError::Stopped(reason)) => Swept::Stopped(reason),
         Err(error) => Swept::Unknown(error.to_string()),
     }
 }
 
-fn command(host: &str, ssh_config: &Path, mark: &RunMark, which: Which) -> CommandSpec {
+fn command(mark: &RunMark, which: Which) -> RemoteCommand {
     let which = match which {
         Which::Own => "own",
         Which::Other => "other",
     };
     // A mark holds nothing that a shell could take for more than a word: letters, digits, `-`, `_` and `.`.
     let shell = format!("sh -s {which} {mark}");
-    CommandSpec::new("ssh")
-        .arg("-F")
-        .arg(ssh_config)
-        // A connection of its own, gone with the command.
-        .args([
-            "-o",
-            "ControlMaster=no",
-            "-o",
-            "ControlPath=none",
-            "-o",
-            "ConnectTimeout=4",
-        ])
-        .arg(host)
-        .arg(format!(
-            "if [ \"$(id -u)\" = 0 ]; then exec {shell}; else exec sudo -n {shell}; fi"
-        ))
-        .stdin(SCRIPT)
+    let script = format!("if [ \"$(id -u)\" = 0 ]; then exec {shell}; else exec sudo -n {shell}; fi");
+    RemoteCommand {
+        stdin: SCRIPT.into(),
+        ..RemoteCommand::script(script, REMOTE_LIMIT)
+    }
 }
 
-fn read(output: &Output) -> Swept {
-    let first_line = |text: String| text.lines().next().unwrap_or_default().trim().to_owned();
-    match output.ended {
-        Ended::Exit(0) => Swept::Clean,
-        Ended::Exit(3) => Swept::Left(first_line(output.stdout_text())),
-        Ended::Exit(_) | Ended::Signal(_) => Swept::Unknown(first_line(output.stderr_text())),
+fn read(output: &RemoteOutput) -> Swept {
+    let first_line = |text: &str| text.lines().next().unwrap_or_default().trim().to_owned();
+    match output.exit_status {
+        Some(0) => Swept::Clean,
+        Some(3) => Swept::Left(first_line(&output.stdout)),
+        _ => Swept::Unknown(first_line(&output.stderr)),
     }
 }
 
@@ -120,7 +111,7 @@ fn read(output: &Output) -> Swept {
 mod tests {
     use std::sync::Arc;
 
-    use process_exec::SystemRunner;
+    use process_exec::{CommandRunner, CommandSpec, SystemRunner};
     use test_support::RealClock;
 
     use super::*;
@@ -157,14 +148,15 @@ mod tests {
     #[test]
     fn an_answer_is_read_by_its_exit_status() {
         let answer = |status, stdout: &str, stderr: &str| {
-            read(&Output {
-                ended: Ended::Exit(status),
+            read(&RemoteOutput {
+                exit_status: status,
                 stdout: stdout.into(),
                 stderr: stderr.into(),
             })
         };
-        assert_eq!(answer(0, "", ""), Swept::Clean);
-        assert_eq!(answer(3, "17 23\n", ""), Swept::Left("17 23".into()));
-        assert_eq!(answer(255, "", "refused\n"), Swept::Unknown("refused".into()));
+        assert_eq!(answer(Some(0), "", ""), Swept::Clean);
+        assert_eq!(answer(Some(3), "17 23\n", ""), Swept::Left("17 23".into()));
+        assert_eq!(answer(Some(1), "", "no sudo\n"), Swept::Unknown("no sudo".into()));
+        assert_eq!(answer(None, "", ""), Swept::Unknown(String::new()));
     }
 }

@@ -11,5 +11,6 @@ mod leftovers;
 mod progress;
 mod provisioner;
 mod run_folder;
+mod runtime_image;
 
 pub use provisioner::{AnsibleRunner, AnsibleSettings};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain_kernel::{JobErrorCode, NodeId};
 use jobs::{Failure, StepContext, StepError};
-use nodes_domain::{NodeProvisioner, NodeTarget, ProvisionSummary, SshAccess};
+use nodes_domain::{NodeProvisioner, NodeTarget, ProvisionSummary, RuntimeImage, SshAccess};
 use process_exec::{CommandRunner, CommandSpec, ExecError, Output};
 use serde_json::json;
 use tokio::sync::OnceCell;
@@ -14,6 +14,7 @@ use tokio::sync::OnceCell;
 use crate::leftovers::{self, RunMark, Swept, Which};
 use crate::progress::RunProgress;
 use crate::run_folder::{RunFolder, inventory};
+use crate::runtime_image;
 
 /// Where things are.
 #[derive(Debug, Clone)]
@@ -69,7 +70,12 @@ impl AnsibleRunner {
         self.clear_stale().await?;
         let parent = self.settings.runs.clone();
         let inventory = inventory(host, ssh_config, user == "root");
-        let variables = json!({"pressluft_run": mark.to_string()});
+        let image = self.runtime_image().await?;
+        let variables = json!({
+            "pressluft_run": mark.to_string(),
+            "pressluft_runtime_key": image.key,
+            "pressluft_runtime_secrets": image.secrets,
+        });
         blocking(move || RunFolder::create(&parent, &inventory, &variables)).await
     }
 
@@ -96,11 +102,11 @@ impl AnsibleRunner {
     async fn end_earlier_runs(
         &self,
         context: &StepContext,
-        host: &str,
-        ssh_config: &Path,
+        node_id: NodeId,
+        target: &NodeTarget,
         mark: &RunMark,
     ) -> Result<(), StepError> {
-        match leftovers::end(self.runner.as_ref(), context, host, ssh_config, mark, Which::Other).await {
+        match leftovers::end(self.ssh.as_ref(), context, node_id, target, mark, Which::Other).await {
             Swept::Clean => Ok(()),
             Swept::Left(pids) => Err(StepError::failed(
                 JobErrorCode::AnsibleHostFailed,
@@ -117,16 +123,16 @@ impl AnsibleRunner {
     }
 
     /// Ends on the machine what a stopped run still does there, and records what is left.
-    async fn end_own_run(&self, context: &StepContext, host: &str, ssh_config: &Path, mark: &RunMark) {
-        let line = match leftovers::end(self.runner.as_ref(), context, host, ssh_config, mark, Which::Own).await {
+    async fn end_own_run(&self, context: &StepContext, node_id: NodeId, target: &NodeTarget, mark: &RunMark) {
+        let line = match leftovers::end(self.ssh.as_ref(), context, node_id, target, mark, Which::Own).await {
             Swept::Clean => "The run was stopped; nothing of it is left on the machine".to_owned(),
             Swept::Left(pids) => {
-                tracing::warn!(host, pids, "processes of a stopped Ansible run are left on the machine");
+                tracing::warn!(%node_id, pids, "processes of a stopped Ansible run are left on the machine");
                 format!("The run was stopped; these of its processes are left on the machine: {pids}")
             }
             Swept::Stopped(reason) => format!("The run was stopped, and so was its end on the machine: {reason:?}"),
             Swept::Unknown(why) => {
-                tracing::warn!(host, why, "a machine could not be asked to end a stopped Ansible run");
+                tracing::warn!(%node_id, why, "a machine could not be asked to end a stopped Ansible run");
                 format!(
                     "The run was stopped; the machine could not be asked to end what it still does there ({why}). The \
                      next run ends it first"
@@ -139,6 +145,11 @@ impl AnsibleRunner {
 
 #[async_trait]
 impl NodeProvisioner for AnsibleRunner {
+    async fn runtime_image(&self) -> Result<RuntimeImage, Failure> {
+        let ansible_dir = self.settings.ansible_dir.clone();
+        blocking(move || Ok(runtime_image::read(&ansible_dir))).await?
+    }
+
     async fn provision(
         &self,
         node_id: NodeId,
@@ -149,13 +160,13 @@ impl NodeProvisioner for AnsibleRunner {
         let host = format!("pressluft-{}", node_id.short());
         let mark = RunMark::of(context);
         let ssh_config = self.ssh.config(node_id, target).await?;
-        self.end_earlier_runs(context, &host, &ssh_config, &mark).await?;
+        self.end_earlier_runs(context, node_id, target, &mark).await?;
         let folder = self.run_folder(&host, &ssh_config, &target.ssh_user, &mark).await?;
         let command = self.command("node-provision.yml", &folder);
         let mut progress = RunProgress::new(context);
         let result = self.runner.stream(command, &context.limits, &mut progress).await;
         if !matches!(result, Ok(_) | Err(ExecError::NotFound { .. })) {
-            self.end_own_run(context, &host, &ssh_config, &mark).await;
+            self.end_own_run(context, node_id, target, &mark).await;
         }
         let output = result.map_err(interrupted)?;
         let summary = conclude(&progress, &output)?;

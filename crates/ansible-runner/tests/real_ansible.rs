@@ -17,7 +17,7 @@ use nodes_domain::{NodeProvisioner, ProvisionSummary};
 use process_exec::SystemRunner;
 use test_support::{RealClock, step_context};
 
-use support::{ansible_runner, repository, target};
+use support::{ScriptedSsh, ansible_runner, repository, target};
 
 /// A folder `ansible` that is the repository's own but for the playbook.
 fn ansible_dir_with(playbook: &str, folder: &Path) -> std::path::PathBuf {
@@ -25,7 +25,15 @@ fn ansible_dir_with(playbook: &str, folder: &Path) -> std::path::PathBuf {
     fs::create_dir_all(dir.join("playbooks")).unwrap();
     fs::write(dir.join("playbooks/node-provision.yml"), playbook).unwrap();
     fs::copy(repository().join("ansible/ansible.cfg"), dir.join("ansible.cfg")).unwrap();
-    for name in ["callback_plugins", "library", "roles"] {
+    for name in [
+        "callback_plugins",
+        "image-secrets.txt",
+        "library",
+        "module_utils",
+        "roles",
+        "tasks",
+        "vars",
+    ] {
         symlink(repository().join("ansible").join(name), dir.join(name)).unwrap();
     }
     dir
@@ -42,7 +50,8 @@ async fn run(playbook: Option<&str>) -> (Result<ProvisionSummary, StepError>, Ve
         None => repository().join("ansible"),
     };
     let runner = Arc::new(SystemRunner::unrecorded(Arc::new(RealClock)));
-    let ansible = ansible_runner(runner, data.path(), ansible_dir);
+    let ssh = Arc::new(ScriptedSsh::new(data.path(), []));
+    let ansible = ansible_runner(runner, ssh, data.path(), ansible_dir);
     let (context, _cancel, progress) = step_context("provision", Duration::from_secs(60), Arc::new(RealClock));
     let result = ansible.provision(NodeId::generate(), &target("ops"), &context).await;
     let left = fs::read_dir(data.path().join("run/ansible")).unwrap().count();
@@ -64,7 +73,7 @@ async fn the_product_playbook_tells_an_unreachable_machine() {
         .iter()
         .find(|event| event.kind == EventKind::Task && event.data["status"] == "unreachable");
     let task = &unreachable.unwrap_or_else(|| panic!("{events:?}")).data;
-    assert_eq!(task["name"], "Read the operating system release");
+    assert_eq!(task["name"], "See whether the node is up to date");
     assert!(task["message"].as_str().unwrap().contains("refused"), "{task}");
     assert_eq!(code(result), JobErrorCode::AnsibleHostUnreachable);
 }
@@ -95,6 +104,23 @@ async fn a_failing_task_is_a_failed_host_with_the_message_of_the_task() {
 }
 
 #[tokio::test]
+async fn a_play_is_given_the_key_and_the_secrets_of_the_runtime() {
+    let play = "- {hosts: all, gather_facts: false, connection: local, tasks: [{name: Compare, ansible.builtin.assert: {that: [\"pressluft_runtime_key is match('^[0-9a-f]{64}$')\", \"'/etc/pressluft' in pressluft_runtime_secrets\"]}}]}";
+    let (result, _) = run(Some(play)).await;
+    assert_eq!(result.unwrap(), ProvisionSummary { ok: 1, changed: 0 });
+}
+
+#[tokio::test]
+async fn a_play_that_leaves_its_machine_early_has_succeeded() {
+    let play = "- {hosts: all, gather_facts: false, connection: local, tasks: [{name: See, ansible.builtin.debug: {msg: fine}}, {name: Leave, ansible.builtin.meta: end_host}, {name: Refuse, ansible.builtin.fail: {msg: no}}]}";
+    let (result, events) = run(Some(play)).await;
+    assert_eq!(result.unwrap(), ProvisionSummary { ok: 1, changed: 0 });
+    let tasks = events.iter().filter(|event| event.kind == EventKind::Task);
+    let told: Vec<_> = tasks.map(|event| event.data["name"].as_str().unwrap()).collect();
+    assert_eq!(told, ["See", "See"], "started and ended; the rest is not told");
+}
+
+#[tokio::test]
 async fn a_playbook_for_other_machines_has_not_succeeded() {
     let play = "- {hosts: others, gather_facts: false, tasks: []}";
     assert_eq!(code(run(Some(play)).await.0), JobErrorCode::AnsiblePlayError);
@@ -109,7 +135,8 @@ async fn cancel_ends_ansible_and_its_workers_within_ten_seconds() {
     let data = tempfile::tempdir().unwrap();
     let ansible_dir = ansible_dir_with(&play, data.path());
     let runner = Arc::new(SystemRunner::unrecorded(Arc::new(RealClock)));
-    let ansible = ansible_runner(runner, data.path(), ansible_dir);
+    let ssh = Arc::new(ScriptedSsh::new(data.path(), []));
+    let ansible = ansible_runner(runner, ssh.clone(), data.path(), ansible_dir);
     let (context, cancel, _progress) = step_context("provision", Duration::from_secs(60), Arc::new(RealClock));
     let node_target = target("ops");
     let provision = ansible.provision(NodeId::generate(), &node_target, &context);
@@ -131,6 +158,8 @@ async fn cancel_ends_ansible_and_its_workers_within_ten_seconds() {
         stopped_at.elapsed()
     );
     assert!(!runs("sleep", &seconds));
+    let asked = ssh.commands();
+    assert!(asked.last().unwrap().script.contains("sh -s own "), "{asked:?}");
     assert!(!runs("ansible-playbook", &data.path().to_string_lossy()));
 }
 

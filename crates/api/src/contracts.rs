@@ -1,7 +1,10 @@
-//! The texts under `contracts/`, generated from the handlers' types and the registries.
+//! What is generated from the code: the files under `contracts/` (for programs) and two pages under `docs/` (for people),
+//! from the handlers' types and the registries. `pressluft openapi --write contracts --docs docs` writes them.
+
+mod documents;
+mod job_types;
 
 use domain_kernel::{ApiErrorCode, JobErrorCode};
-use jobs::JobKind;
 use nodes_domain::ReasonCode;
 use serde_json::{Value, json};
 use utoipa::PartialSchema;
@@ -10,13 +13,21 @@ use crate::openapi::{error_schema, openapi};
 use crate::schema::ApiErrorCodeText;
 use crate::yaml;
 
-/// Every generated file: its path under `contracts/` and its text.
+/// Every generated file under `contracts/`: its path there and its text.
 pub fn contracts() -> Vec<(&'static str, String)> {
     vec![
         ("openapi.yaml", openapi_yaml()),
         ("schemas/error.json", error_schema_json()),
         ("error-codes.json", error_codes_json()),
-        ("job-types.json", job_types_json()),
+        ("job-types.json", text(&job_types::json())),
+    ]
+}
+
+/// Every generated page under `docs/`: its path there and its text.
+pub fn documents() -> Vec<(&'static str, String)> {
+    vec![
+        ("error-codes.md", documents::error_codes()),
+        ("job-types.md", documents::job_types()),
     ]
 }
 
@@ -35,10 +46,10 @@ pub fn error_schema_json() -> String {
 }
 
 /// `contracts/error-codes.json`: every code of requests, jobs and readiness.
-pub fn error_codes_json() -> String {
+fn error_codes_json() -> String {
     let api = ApiErrorCode::ALL
         .iter()
-        .map(|code| json!({"code": code, "status": code.status(), "summary": code.summary()}));
+        .map(|code| json!({"code": code, "status": code.status(), "summary": code.summary(), "remedy": code.remedy()}));
     let job = JobErrorCode::ALL.iter().map(
         |code| json!({"code": code, "retryable": code.retryable(), "summary": code.summary(), "remedy": code.remedy()}),
     );
@@ -50,14 +61,6 @@ pub fn error_codes_json() -> String {
         "job": job.collect::<Value>(),
         "readiness": readiness.collect::<Value>(),
     }))
-}
-
-/// `contracts/job-types.json`: every kind of job.
-pub fn job_types_json() -> String {
-    let kinds = JobKind::ALL
-        .iter()
-        .map(|kind| json!({"job_type": kind, "summary": kind.summary()}));
-    text(&json!({"job_types": kinds.collect::<Value>()}))
 }
 
 fn text(value: &Value) -> String {

@@ -1,9 +1,12 @@
-//! `/api/events` and `/api/jobs/{id}/events`.
+//! `/api/events` and `/api/jobs/{id}/events`: a page of events as JSON, or all of them as they come as server-sent events.
 
 use ::jobs::{Event, EventFilter, EventKind};
-use actix_web::{HttpResponse, web};
-use domain_kernel::{JobId, NodeId, Timestamp};
-use http_session::ApiError;
+use accounts_domain::SessionToken;
+use actix_web::http::Method;
+use actix_web::http::header::ACCEPT;
+use actix_web::{HttpRequest, HttpResponse, web};
+use domain_kernel::{JobId, NodeId, Secret, Timestamp};
+use http_session::{ApiError, Operator, SESSION_COOKIE};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -11,6 +14,16 @@ use crate::ApiState;
 use crate::extract::{PathId, Query};
 use crate::page::limit;
 use crate::schema::EventKindText;
+use crate::stream::{self, EVENT_STREAM};
+
+/// The number after which a client that comes back goes on; stronger than `after`, which is still in its address.
+const LAST_EVENT_ID: &str = "last-event-id";
+
+const LAST_EVENT_ID_SAYS: &str = "The last event that the client has; stronger than `after`. For streams.";
+
+/// What a stream looks like.
+const MESSAGES: &str = "retry: 1000\n\nid: 42\ndata: {\"seq\":42,\"job_id\":null,\"node_id\":\"01970000-0000-7000-8000-0123456789ab\",\
+                        \"at\":\"2030-01-31T12:00:00Z\",\"kind\":\"status\",\"data\":{\"node_status\":\"active\"}}\n\n:\n\n";
 
 /// Which events are wanted.
 #[derive(Deserialize, IntoParams)]
@@ -79,6 +92,12 @@ pub(crate) struct EventBody {
     data: serde_json::Value,
 }
 
+impl EventBody {
+    pub(crate) fn seq(&self) -> i64 {
+        self.seq
+    }
+}
+
 impl From<Event> for EventBody {
     fn from(event: Event) -> Self {
         Self {
@@ -92,51 +111,106 @@ impl From<Event> for EventBody {
     }
 }
 
-/// Events of all jobs, oldest first.
+/// Events of all jobs, oldest first. By `Accept: text/event-stream` as a stream that goes on until the session ends: each
+/// message's `id` is the event's number, its `data` the event as JSON; `limit` is not read.
 #[utoipa::path(
-    get, path = "/api/events", operation_id = "list_events", tag = "jobs", params(EventsQuery),
-    responses((status = 200, description = "The next events.", body = EventList))
+    get, path = "/api/events", operation_id = "list_events", tag = "jobs",
+    params(EventsQuery, ("Last-Event-ID" = Option<i64>, Header, description = LAST_EVENT_ID_SAYS)),
+    responses((status = 200, description = "The next events.", content(
+        (EventList = "application/json"), (String = "text/event-stream", example = json!(MESSAGES))
+    )))
 )]
 pub(crate) async fn list(
     state: web::Data<ApiState>,
     Query(query): Query<EventsQuery>,
+    operator: Operator,
+    request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    events(&state, query.job_id, query.after, query.limit).await
+    let asked = Asked {
+        job_id: query.job_id,
+        after: query.after,
+        limit: query.limit,
+    };
+    events(state, asked, &operator, &request).await
 }
 
-/// Events of one job, oldest first.
+/// Events of one job, oldest first; as a stream like `GET /api/events`.
 #[utoipa::path(
     get, path = "/api/jobs/{id}/events", operation_id = "list_job_events", tag = "jobs",
-    params(("id" = String, Path, format = "uuid", description = "The job's id"), JobEventsQuery),
-    responses((status = 200, description = "The next events.", body = EventList))
+    params(("id" = String, Path, format = "uuid", description = "The job's id"), JobEventsQuery,
+        ("Last-Event-ID" = Option<i64>, Header, description = LAST_EVENT_ID_SAYS)),
+    responses((status = 200, description = "The next events.", content(
+        (EventList = "application/json"), (String = "text/event-stream", example = json!(MESSAGES))
+    )))
 )]
 pub(crate) async fn of_job(
     state: web::Data<ApiState>,
     PathId(id): PathId<JobId>,
     Query(query): Query<JobEventsQuery>,
+    operator: Operator,
+    request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     state.jobs.get(id).await?;
-    events(&state, Some(id), query.after, query.limit).await
+    let asked = Asked {
+        job_id: Some(id),
+        after: query.after,
+        limit: query.limit,
+    };
+    events(state, asked, &operator, &request).await
+}
+
+/// What is asked for, of either path.
+struct Asked {
+    job_id: Option<JobId>,
+    after: Option<i64>,
+    limit: Option<u32>,
 }
 
 async fn events(
-    state: &ApiState,
-    job_id: Option<JobId>,
-    after: Option<i64>,
-    asked: Option<u32>,
+    state: web::Data<ApiState>,
+    asked: Asked,
+    operator: &Operator,
+    request: &HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let after = after.unwrap_or(0);
+    let after = asked.after.unwrap_or(0);
     if after < 0 {
         return Err(ApiError::bad_request("`after` is the number of an event or 0."));
     }
     let filter = EventFilter {
         after,
-        job_id,
-        limit: limit(asked)?,
+        job_id: asked.job_id,
+        limit: limit(asked.limit)?,
     };
+    if wants_stream(request) {
+        let filter = EventFilter {
+            after: last_event_id(request)?.unwrap_or(after),
+            ..filter
+        };
+        let token = request.cookie(SESSION_COOKIE).map(|cookie| cookie.value().to_owned());
+        let token = SessionToken(Secret::new(token.unwrap_or_default()));
+        return stream::follow(state, token, operator.session.expires_at, filter);
+    }
     let events = state.jobs.events(&filter).await?;
     Ok(HttpResponse::Ok().json(EventList {
         next_after: events.last().map_or(after, |event| event.seq),
         items: events.into_iter().map(EventBody::from).collect(),
     }))
+}
+
+/// Whether the client names the media type of server-sent events; a browser's `EventSource` names nothing else. A request
+/// for the head alone has no body to stream.
+fn wants_stream(request: &HttpRequest) -> bool {
+    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+    request.method() == Method::GET && accept.is_some_and(|accept| accept.contains(EVENT_STREAM))
+}
+
+fn last_event_id(request: &HttpRequest) -> Result<Option<i64>, ApiError> {
+    let Some(value) = request.headers().get(LAST_EVENT_ID) else {
+        return Ok(None);
+    };
+    let number = value.to_str().ok().and_then(|text| text.trim().parse::<i64>().ok());
+    match number.filter(|number| *number >= 0) {
+        Some(number) => Ok(Some(number)),
+        None => Err(ApiError::bad_request("`Last-Event-ID` is the number of an event or 0.")),
+    }
 }

@@ -3,7 +3,7 @@
 use ::jobs::{Job, JobFilter, JobKind, JobStatus, JobView, StepRecord, StepStatus};
 use actix_web::{HttpResponse, web};
 use domain_kernel::{EnvironmentId, JobErrorCode, JobId, NodeId, SiteId, Timestamp};
-use http_session::ApiError;
+use http_session::{ApiError, Operator};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -243,10 +243,11 @@ pub(crate) async fn show(state: web::Data<ApiState>, PathId(id): PathId<JobId>) 
 )]
 pub(crate) async fn cancel(
     state: web::Data<ApiState>,
+    operator: Operator,
     PathId(id): PathId<JobId>,
     _body: NoBody,
 ) -> Result<HttpResponse, ApiError> {
-    state.jobs.cancel(id).await?;
+    state.jobs.cancel(id, Some(operator.session.account_id)).await?;
     Ok(HttpResponse::Accepted().json(CancelledJob { job_id: id }))
 }
 
@@ -258,9 +259,10 @@ pub(crate) async fn cancel(
 )]
 pub(crate) async fn retry(
     state: web::Data<ApiState>,
+    operator: Operator,
     PathId(id): PathId<JobId>,
     _body: NoBody,
 ) -> Result<HttpResponse, ApiError> {
-    let job = state.jobs.retry(id).await?;
+    let job = state.jobs.retry(id, Some(operator.session.account_id)).await?;
     Ok(HttpResponse::Accepted().json(NodeJobBody::from(job)))
 }

@@ -17,9 +17,11 @@ mod session;
 mod ssh_key;
 mod state;
 mod status;
+mod stream;
 mod yaml;
 
-pub use contracts::{contracts, error_codes_json, error_schema_json, job_types_json, openapi_yaml};
+pub use contracts::{contracts, documents, error_schema_json, openapi_yaml};
 pub use openapi::openapi;
 pub use routes::configure;
 pub use state::{ApiState, Health};
+pub use stream::Streams;

@@ -160,7 +160,10 @@ pub(crate) async fn create(
         key,
         request_hash: request_hash(&request, &body.raw),
     });
-    let created = state.nodes.create_local(local, idempotency).await?;
+    let created = state
+        .nodes
+        .create_local(local, idempotency, Some(operator.session.account_id))
+        .await?;
     let mut response = HttpResponse::Accepted();
     if created.replayed {
         response.insert_header(("Idempotency-Replayed", "true"));
@@ -228,10 +231,11 @@ pub(crate) async fn show(state: web::Data<ApiState>, PathId(id): PathId<NodeId>)
 )]
 pub(crate) async fn delete(
     state: web::Data<ApiState>,
+    operator: Operator,
     PathId(id): PathId<NodeId>,
     _body: NoBody,
 ) -> Result<HttpResponse, ApiError> {
-    let job = state.nodes.delete(id).await?;
+    let job = state.nodes.delete(id, Some(operator.session.account_id)).await?;
     Ok(HttpResponse::Accepted().json(NodeJobBody::from(job)))
 }
 
@@ -243,10 +247,11 @@ pub(crate) async fn delete(
 )]
 pub(crate) async fn provision(
     state: web::Data<ApiState>,
+    operator: Operator,
     PathId(id): PathId<NodeId>,
     _body: NoBody,
 ) -> Result<HttpResponse, ApiError> {
-    let job = state.nodes.provision(id).await?;
+    let job = state.nodes.provision(id, Some(operator.session.account_id)).await?;
     Ok(HttpResponse::Accepted().json(NodeJobBody::from(job)))
 }
 

@@ -78,8 +78,8 @@ endpoints! {
     GET    "/api/jobs/{id}"                  Session Unread jobs::show            => [NotFound];
     POST   "/api/jobs/{id}/cancel"           Session Empty  jobs::cancel          => [NotFound, JobNotCancellable];
     POST   "/api/jobs/{id}/retry"            Session Empty  jobs::retry           => [NotFound, Conflict];
-    GET    "/api/jobs/{id}/events"           Session Unread events::of_job        => [BadRequest, NotFound];
-    GET    "/api/events"                     Session Unread events::list          => [BadRequest];
+    GET    "/api/jobs/{id}/events"           Session Unread events::of_job        => [BadRequest, NotFound, TooManyRequests];
+    GET    "/api/events"                     Session Unread events::list          => [BadRequest, TooManyRequests];
     GET    "/api/metrics"                    Session Unread status::metrics       => [];
     GET    "/metrics"             SessionOrThisHost  Unread status::prometheus    => [Unauthorized];
     GET    "/healthz"                        Open    Unread status::alive         => [];

@@ -3,7 +3,9 @@
 use accounts_domain::SessionToken;
 use actix_web::{HttpRequest, HttpResponse, web};
 use domain_kernel::{Secret, Timestamp};
-use http_session::{ApiError, HttpSettings, Operator, SESSION_COOKIE, no_session_cookie, session_cookie};
+use http_session::{
+    ApiError, HttpSettings, Operator, SESSION_COOKIE, client_address, no_session_cookie, session_cookie,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -68,9 +70,7 @@ pub(crate) async fn login(
     body: JsonBody<LoginRequest>,
 ) -> Result<HttpResponse, ApiError> {
     let LoginRequest { email, password } = body.value;
-    let from = request
-        .peer_addr()
-        .map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_canonical().to_string());
+    let from = client_address(&request);
     let opened = state.accounts.login(&email, Secret::new(password), &from).await?;
     let cookie = session_cookie(&settings, &opened.token);
     Ok(HttpResponse::Ok().cookie(cookie).json(Success { success: true }))

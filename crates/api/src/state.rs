@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use domain_kernel::Clock;
 use operations::{Accounts, JobsService, NodesService};
 
+use crate::stream::Streams;
+
 /// Tells whether the server can do its work.
 #[async_trait]
 pub trait Health: Send + Sync {
@@ -24,6 +26,8 @@ pub struct ApiState {
     pub accounts: Arc<Accounts>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// The open event streams.
+    pub streams: Streams,
     /// Tells whether the server is ready.
     pub health: Arc<dyn Health>,
 }

@@ -105,7 +105,7 @@ job_codes! {
 }
 
 macro_rules! api_codes {
-    ($($variant:ident $text:literal $status:literal $summary:literal;)*) => {
+    ($($variant:ident $text:literal $status:literal $summary:literal $remedy:literal;)*) => {
         /// How a request can be refused.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(into = "&'static str", try_from = "String")]
@@ -131,22 +131,38 @@ macro_rules! api_codes {
             pub const fn summary(self) -> &'static str {
                 match self { $(Self::$variant => $summary,)* }
             }
+
+            /// The next thing to do.
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Self::$variant => $remedy,)* }
+            }
         }
     };
 }
 
 api_codes! {
-    BadRequest "bad_request" 400 "The request is not valid.";
-    Unauthorized "unauthorized" 401 "There is no valid session.";
-    Forbidden "forbidden" 403 "The request came from another origin or for another host.";
-    NotFound "not_found" 404 "There is no such thing.";
-    MethodNotAllowed "method_not_allowed" 405 "The path exists, the method does not.";
-    Conflict "conflict" 409 "The request does not fit the present state.";
-    JobNotCancellable "job_not_cancellable" 409 "The job has ended already.";
-    PayloadTooLarge "payload_too_large" 413 "The body is larger than 64 KiB.";
-    UnsupportedMediaType "unsupported_media_type" 415 "The body must be application/json.";
-    TooManyRequests "too_many_requests" 429 "Too many failed logins.";
-    Internal "internal" 500 "Pressluft met an error of its own.";
+    BadRequest "bad_request" 400
+        "The request is not valid." "Correct what the message names, then ask again.";
+    Unauthorized "unauthorized" 401
+        "There is no valid session." "Log in by `POST /api/login`, then ask again with its cookie.";
+    Forbidden "forbidden" 403
+        "The request came from another origin or for another host." "Ask under the address that Pressluft listens on, or set PRESSLUFT_PUBLIC_URL to the one in use.";
+    NotFound "not_found" 404
+        "There is no such thing." "Check the path and the id.";
+    MethodNotAllowed "method_not_allowed" 405
+        "The path exists, the method does not." "Use a method that the answer's `Allow` header names.";
+    Conflict "conflict" 409
+        "The request does not fit the present state." "Look at what the message names, wait for its job or cancel it, then ask again.";
+    JobNotCancellable "job_not_cancellable" 409
+        "The job has ended already." "Look at the job: its status says how it ended.";
+    PayloadTooLarge "payload_too_large" 413
+        "The body is larger than 64 KiB." "Send a smaller body.";
+    UnsupportedMediaType "unsupported_media_type" 415
+        "The body must be application/json." "Send JSON, with `Content-Type: application/json`.";
+    TooManyRequests "too_many_requests" 429
+        "There were too many failed logins, or there are too many open event streams." "After failed logins wait for as many seconds as the answer's `Retry-After` header says; of streams, close one.";
+    Internal "internal" 500
+        "Pressluft met an error of its own." "Read the server's log around the time of the request, then ask again.";
 }
 
 macro_rules! code_text {
@@ -198,6 +214,7 @@ mod tests {
         for code in ApiErrorCode::ALL {
             assert_eq!(code.as_str().parse(), Ok(*code));
             assert!((400..=599).contains(&code.status()), "{code}");
+            assert!(code.summary().ends_with('.') && code.remedy().ends_with('.'), "{code}");
         }
         assert!("nope".parse::<JobErrorCode>().is_err());
     }

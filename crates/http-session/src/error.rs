@@ -94,6 +94,11 @@ impl ApiError {
         self.0.body.code
     }
 
+    /// The sentence for people.
+    pub fn message(&self) -> &str {
+        &self.0.body.message
+    }
+
     /// What caused it, outermost first, as one line for the log; `None` for the client's own mistakes.
     pub fn chain(&self) -> Option<String> {
         let mut next: Option<&(dyn StdError + 'static)> = Some(self.0.source.as_deref()?);

@@ -12,5 +12,8 @@ pub use authority::Authority;
 pub use error::{ApiError, ErrorBody};
 pub use guard::{came_from_this_host, guard};
 pub use harden::harden;
-pub use session::{Operator, SESSION_COOKIE, current_operator, no_session_cookie, require_session, session_cookie};
+pub use session::{
+    Operator, SESSION_COOKIE, client_address, current_operator, no_session_cookie, require_session,
+    require_session_or_login, session_cookie,
+};
 pub use settings::{HttpSettings, HttpSettingsError};

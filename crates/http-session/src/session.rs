@@ -7,6 +7,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::cookie::time::Duration as CookieDuration;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header::LOCATION;
 use actix_web::middleware::Next;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use domain_kernel::{ApiErrorCode, Secret};
@@ -54,6 +55,49 @@ pub async fn require_session(
     }
 }
 
+/// The middleware of a page that needs a session: without one the browser is sent to log in, and from there to where it
+/// wanted to go. What was posted is not sent again by itself, so that leads to the first page.
+pub async fn require_session_or_login(
+    accounts: web::Data<Accounts>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let error = match current_operator(&accounts, request.request()).await {
+        Ok(operator) => {
+            request.extensions_mut().insert(operator);
+            return Ok(next.call(request).await?.map_into_boxed_body());
+        }
+        Err(error) => error,
+    };
+    let response = if error.code() == ApiErrorCode::Unauthorized {
+        let wanted = request.method().is_safe().then(|| request.uri().path_and_query());
+        let place = login_place(wanted.flatten().map_or("", |wanted| wanted.as_str()));
+        HttpResponse::SeeOther().insert_header((LOCATION, place)).finish()
+    } else {
+        HttpResponse::from_error(error)
+    };
+    Ok(request.into_response(response))
+}
+
+/// Where one logs in before one goes to `wanted`, a path with its query; empty: nowhere in particular.
+fn login_place(wanted: &str) -> String {
+    if wanted.is_empty() {
+        return "/login".to_owned();
+    }
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b'~');
+    let encoded: String = wanted
+        .bytes()
+        .map(|b| {
+            if plain(b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect();
+    format!("/login?next={encoded}")
+}
+
 /// The operator whose cookie a request carries. [`ApiErrorCode::Unauthorized`] where there is no valid session.
 pub async fn current_operator(accounts: &Accounts, request: &HttpRequest) -> Result<Operator, ApiError> {
     let cookie = request.cookie(SESSION_COOKIE);
@@ -67,6 +111,12 @@ pub async fn current_operator(accounts: &Accounts, request: &HttpRequest) -> Res
     };
     let session = accounts.session(&SessionToken(Secret::new(token))).await?;
     Ok(Operator { session })
+}
+
+/// Where a request comes from, for the login throttle.
+pub fn client_address(request: &HttpRequest) -> String {
+    let peer = request.peer_addr();
+    peer.map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_canonical().to_string())
 }
 
 /// The cookie of a session that was just opened.
@@ -88,4 +138,18 @@ fn cookie(settings: &HttpSettings, value: String, max_age_s: i64) -> Cookie<'sta
         .secure(settings.is_https())
         .max_age(CookieDuration::seconds(max_age_s))
         .finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wanted_page_comes_through_the_login_whole() {
+        assert_eq!(
+            login_place("/nodes?cursor=a&x=%20ä"),
+            "/login?next=/nodes%3Fcursor%3Da%26x%3D%2520%C3%A4"
+        );
+        assert_eq!(login_place(""), "/login");
+    }
 }

@@ -1,6 +1,6 @@
 //! A job: one piece of work on a machine, accepted by a request and run in the background.
 
-use domain_kernel::{EnvironmentId, JobId, NodeId, SiteId, Timestamp};
+use domain_kernel::{AccountId, EnvironmentId, JobId, NodeId, SiteId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
@@ -144,6 +144,9 @@ pub struct NewJob {
     pub exclusion_keys: Vec<ExclusionKey>,
     /// How many attempts it has in all, the first included.
     pub max_attempts: u32,
+    /// Who asked for it; `None` where the system itself or the command line did. A job that somebody asked for is
+    /// written with its line in the audit log.
+    pub requested_by: Option<AccountId>,
 }
 
 impl NewJob {
@@ -157,6 +160,15 @@ impl NewJob {
             environment_id: None,
             exclusion_keys: vec![ExclusionKey::node(node_id)],
             max_attempts,
+            requested_by: None,
+        }
+    }
+
+    /// The same job, asked for by an account.
+    pub fn requested_by(self, account: Option<AccountId>) -> Self {
+        Self {
+            requested_by: account,
+            ..self
         }
     }
 }
@@ -180,6 +192,8 @@ pub struct Job {
     pub attempt_count: u32,
     /// How many attempts it has in all.
     pub max_attempts: u32,
+    /// Who asked for it; `None` where the system itself or the command line did, or the account is gone.
+    pub requested_by: Option<AccountId>,
     /// A queued job is not started before this moment.
     pub run_after: Timestamp,
     /// Rises with every claim; fences off workers that lost theirs.

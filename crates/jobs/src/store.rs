@@ -1,10 +1,10 @@
-//! What a store must do for jobs. [`JobStore`] is the worker's side, [`JobCatalog`] the reader's, [`JobSignal`] tells a
-//! worker in the same process what was just committed.
+//! What a store must do for jobs. [`JobStore`] is the worker's side, [`JobCatalog`] the reader's; [`JobSignal`] and
+//! [`EventFeed`] tell workers and readers in the same process what was just committed.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain_kernel::{JobId, NodeId, Timestamp};
+use domain_kernel::{AccountId, JobId, NodeId, Timestamp};
 
 use crate::{Event, Failure, Job, JobKind, JobStatus, NewEvent, Page, PageRequest, StepRecord, StepStatus, WorkerId};
 
@@ -134,7 +134,8 @@ pub trait JobStore: Send + Sync {
     /// Replaces a step's line for the operator, with an event.
     async fn step_detail(&self, claim: &Claim, name: &str, detail: &str) -> Result<(), StoreError>;
 
-    /// Appends an event of the job.
+    /// Appends an event of the job, unless it is log beyond the store's [`LogLimit`](crate::LogLimit): then it is dropped,
+    /// and the first one dropped is replaced by a line that says so.
     async fn append(&self, claim: &Claim, event: NewEvent) -> Result<(), StoreError>;
 
     /// Writes how the run ended, with a status event, and frees the exclusion keys. For a job whose end changes
@@ -217,11 +218,35 @@ pub trait JobCatalog: Send + Sync {
     /// Events, oldest first.
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
 
+    /// The newest job of each of these nodes that has one.
+    async fn latest_jobs(&self, node_ids: &[NodeId]) -> Result<Vec<JobView>, StoreError>;
+
+    /// The newest `limit` events of a job, oldest first.
+    async fn latest_events(&self, job_id: JobId, limit: u32) -> Result<Vec<Event>, StoreError>;
+
+    /// The highest sequence number so far, 0 where nothing has happened yet. What is read after it is at least as new.
+    async fn last_seq(&self) -> Result<i64, StoreError>;
+
     /// How many jobs wait and run.
     async fn counts(&self) -> Result<JobCounts, StoreError>;
 
-    /// Asks for a job to end. A queued one becomes due at once.
-    async fn request_cancel(&self, id: JobId) -> Result<CancelReply, StoreError>;
+    /// Asks for a job to end. A queued one becomes due at once. The first time that an account asks is written to the
+    /// audit log with it.
+    async fn request_cancel(&self, id: JobId, by: Option<AccountId>) -> Result<CancelReply, StoreError>;
+}
+
+/// Tells readers in this process that events were committed, so that they need not ask again and again. Only a hint: it
+/// knows nothing of what other processes write.
+pub trait EventFeed: Send + Sync {
+    /// Begins to watch; what is committed from now on is not missed.
+    fn watch(&self) -> Box<dyn EventWatch>;
+}
+
+/// One reader's view of an [`EventFeed`].
+#[async_trait]
+pub trait EventWatch: Send {
+    /// Waits until something was committed since the last call, or since the watch began. Never ends where the feed has.
+    async fn changed(&mut self);
 }
 
 /// Tells the worker in this process what was just committed. Only a hint: a worker also looks by itself.

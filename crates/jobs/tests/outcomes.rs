@@ -253,7 +253,7 @@ async fn a_failure_of_a_step_that_was_told_to_stop_counts_as_the_stop() {
 #[tokio::test]
 async fn a_job_with_a_cancel_request_ends_without_a_step() {
     let bench = Bench::new();
-    bench.store.request_cancel(bench.id).await.unwrap();
+    bench.store.request_cancel(bench.id, None).await.unwrap();
     bench.run(|| panic!("nothing may run")).await;
     assert_eq!(bench.job().status, JobStatus::Cancelled);
     assert!(bench.store.view(bench.id).steps.is_empty());
@@ -266,7 +266,7 @@ async fn a_cancel_request_during_the_last_moments_of_a_failing_run_is_due_at_onc
     let workflow = bench.workflow().step("fails", move |_, _| {
         let store = store.clone();
         async move {
-            store.request_cancel(id).await?;
+            store.request_cancel(id, None).await?;
             Err(StepError::failed(JobErrorCode::NodeNotReady, ""))
         }
     });

@@ -13,9 +13,9 @@ mod target;
 
 pub use node::{AcquisitionSource, NameError, Node, NodeName, NodeStatus, ProviderId};
 pub use provider::{
-    AcquireRequest, Acquired, Capability, Instance, NodeProvider, Observation, ReleaseReport, Unavailable,
+    AcquireRequest, Acquired, Capability, Instance, KeptImage, NodeProvider, Observation, ReleaseReport, Unavailable,
 };
-pub use provisioner::{NodeProvisioner, ProvisionSummary};
+pub use provisioner::{NodeProvisioner, ProvisionSummary, RuntimeImage};
 pub use readiness::{
     CheckEvidence, Guidance, ProbeFacts, ProbeResult, Readiness, ReadinessProbe, ReasonCode, RuntimeCheck, readiness,
 };

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use domain_kernel::{JobErrorCode, NodeId, ShortId};
 use jobs::{StepContext, StepError};
 
-use crate::{AcquisitionSource, HostKey, ProviderId};
+use crate::{AcquisitionSource, HostKey, ProviderId, RuntimeImage};
 
 /// Which machine is meant. Both parts come from the node's id, so a repeated call meets its own machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,22 @@ pub struct AcquireRequest {
     pub instance: Instance,
     /// Pressluft's public key as one OpenSSH line, for providers that put it in while they make the machine.
     pub public_key: String,
+    /// What the machine will be provisioned to. A provider that keeps images may start a new machine from the one of this
+    /// key; the machine is provisioned and proved all the same.
+    pub runtime: Option<RuntimeImage>,
+}
+
+/// What [`NodeProvider::keep_image`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptImage {
+    /// This provider keeps no images.
+    NotOffered,
+    /// There was one of this key already.
+    Existing,
+    /// One was made; the machine was stopped for it and runs again.
+    Made,
+    /// None could be made, and an event says why. The machine may have been stopped for it, and runs.
+    Failed,
 }
 
 /// A machine that was acquired: it runs, and its addresses and host key were learned over the provider's own channel.
@@ -116,6 +132,20 @@ pub trait NodeProvider: Send + Sync {
     /// Puts a public key (one OpenSSH line) into the login user's authorized_keys over the provider's own channel:
     /// appended only where the exact line is missing, otherwise the file stays byte-identical.
     async fn inject_key(&self, instance: &Instance, public_key: &str, context: &StepContext) -> Result<(), StepError>;
+
+    /// Keeps an image of a machine that was just provisioned and holds nobody's data, so that the next one of the same key
+    /// starts from it. In the image is nothing that belongs to this one machine: no authorized keys, host keys,
+    /// machine-id, logs, or [`RuntimeImage::secrets`]. The machine may be stopped meanwhile and runs at the end, at the
+    /// same addresses; an image that was not finished is never used. Trouble with the image alone (a full disk, say)
+    /// is told as an event and is no failure.
+    async fn keep_image(
+        &self,
+        _instance: &Instance,
+        _runtime: &RuntimeImage,
+        _context: &StepContext,
+    ) -> Result<KeptImage, StepError> {
+        Ok(KeptImage::NotOffered)
+    }
 
     /// Looks at the machine. Changes nothing.
     async fn observe(&self, instance: &Instance, context: &StepContext) -> Result<Observation, StepError>;

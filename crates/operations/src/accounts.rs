@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use accounts_domain::{
-    AccountStore, Email, NewAccount, NewSession, PasswordHasher, Session, SessionToken, TokenSource,
+    Account, AccountStore, Email, NewAccount, NewSession, PasswordHasher, RefusedLogin, Session, SessionToken,
+    TokenSource,
 };
 use domain_kernel::{AccountId, Clock, Secret, Timestamp};
 
@@ -20,12 +21,24 @@ const MIN_PASSWORD: usize = 12;
 /// Longer passwords are refused, so that hashing costs what it should.
 const MAX_PASSWORD: usize = 1024;
 
+/// How many refused logins from one address are written to the audit log within 15 minutes. Whoever tries many e-mail
+/// addresses is slowed down by the hashing alone, and must not be able to fill the disk.
+const AUDITED_REFUSALS: usize = 20;
+
 /// A session that was just opened.
 pub struct OpenedSession {
     /// The cookie's value.
     pub token: SessionToken,
     /// When it ends.
     pub expires_at: Timestamp,
+}
+
+/// A login that is looked at.
+struct Tried<'a> {
+    /// What its failures are counted by.
+    subject: &'a str,
+    email: Option<&'a Email>,
+    from: &'a str,
 }
 
 /// The use cases of accounts.
@@ -35,6 +48,7 @@ pub struct Accounts {
     tokens: Arc<dyn TokenSource>,
     clock: Arc<dyn Clock>,
     throttle: LoginThrottle,
+    audited: LoginThrottle,
 }
 
 impl Accounts {
@@ -51,6 +65,7 @@ impl Accounts {
             tokens,
             clock,
             throttle: LoginThrottle::default(),
+            audited: LoginThrottle::new(AUDITED_REFUSALS),
         }
     }
 
@@ -91,29 +106,28 @@ impl Accounts {
         Ok(self.store.account_count().await? > 0)
     }
 
-    /// Opens a session. `from` is where the client is, for the throttle, which counts failures only.
+    /// Opens a session. `from` is the client's address, for the audit log and the throttle, which counts failures only.
     pub async fn login(&self, email: &str, password: Secret, from: &str) -> Result<OpenedSession, UseCaseError> {
-        const REFUSED: UseCaseError = UseCaseError::Unauthorized("The e-mail address or the password is wrong.");
         // Text that is no address cannot have an account; it costs the same time as one that has none.
         let email: Option<Email> = email.parse().ok();
         let subject = format!("{} {from}", email.as_ref().map_or("", |email| email.as_str()));
-        let now = self.clock.now();
-        self.let_in(&subject, now)?;
-        if password.expose().len() > MAX_PASSWORD {
-            self.throttle.failed(&subject, now);
-            return Err(REFUSED);
-        }
-        let account = match &email {
-            Some(email) => self.store.account_by_email(email).await?,
-            None => None,
+        let tried = Tried {
+            subject: &subject,
+            email: email.as_ref(),
+            from,
         };
+        let now = self.clock.now();
+        self.let_in(&tried, now).await?;
+        if password.expose().len() > MAX_PASSWORD {
+            return Err(self.refused(&tried, now).await?);
+        }
+        let account = self.account(tried.email).await?;
         let hash = account.as_ref().map(|account| account.password_hash.clone());
         let right = self.hasher.verify(password, hash).await?;
         // Others may have failed meanwhile: tries at the same time must not learn more than tries one after another.
-        self.let_in(&subject, now)?;
+        self.let_in(&tried, now).await?;
         let Some(account) = account.filter(|_| right) else {
-            self.throttle.failed(&subject, now);
-            return Err(REFUSED);
+            return Err(self.refused(&tried, now).await?);
         };
         self.throttle.succeeded(&subject);
         let token = self.tokens.generate()?;
@@ -122,19 +136,56 @@ impl Accounts {
             token_hash: self.tokens.hash(&token),
             account_id: account.id,
             expires_at,
+            client_address: from.to_owned(),
         };
         self.store.create_session(session).await?;
         Ok(OpenedSession { token, expires_at })
     }
 
-    /// Refuses a subject that has failed too often.
-    fn let_in(&self, subject: &str, now: Timestamp) -> Result<(), UseCaseError> {
-        match self.throttle.wait(subject, now) {
-            None => Ok(()),
-            Some(wait) => Err(UseCaseError::TooManyRequests {
-                retry_after_s: wait.as_secs().max(1),
-            }),
+    async fn account(&self, email: Option<&Email>) -> Result<Option<Account>, UseCaseError> {
+        match email {
+            Some(email) => Ok(self.store.account_by_email(email).await?),
+            None => Ok(None),
         }
+    }
+
+    /// Refuses a subject that has failed too often. Only the first refusal of a wait is written to the audit log: the
+    /// others tell nothing new, and cost a client nothing.
+    async fn let_in(&self, tried: &Tried<'_>, now: Timestamp) -> Result<(), UseCaseError> {
+        let Some(throttled) = self.throttle.wait(tried.subject, now) else {
+            return Ok(());
+        };
+        if throttled.first {
+            self.record_refusal(tried, true, now).await?;
+        }
+        Err(UseCaseError::TooManyRequests {
+            retry_after_s: throttled.wait.as_secs().max(1),
+        })
+    }
+
+    /// Counts a failed login, and gives the answer to it.
+    async fn refused(&self, tried: &Tried<'_>, now: Timestamp) -> Result<UseCaseError, UseCaseError> {
+        // Counted before anything is waited for, so that tries at the same time all see it.
+        self.throttle.failed(tried.subject, now);
+        self.record_refusal(tried, false, now).await?;
+        Ok(UseCaseError::Unauthorized(
+            "The e-mail address or the password is wrong.",
+        ))
+    }
+
+    /// Writes a refused login to the audit log, unless there were too many from that address.
+    async fn record_refusal(&self, tried: &Tried<'_>, throttled: bool, now: Timestamp) -> Result<(), UseCaseError> {
+        if self.audited.wait(tried.from, now).is_some() {
+            return Ok(());
+        }
+        self.audited.failed(tried.from, now);
+        let account = self.account(tried.email).await?;
+        let refused = RefusedLogin {
+            account_id: account.map(|account| account.id),
+            client_address: tried.from.to_owned(),
+            throttled,
+        };
+        Ok(self.store.record_refused_login(refused).await?)
     }
 
     /// The session with a token.
@@ -149,7 +200,8 @@ impl Accounts {
     }
 }
 
-fn check_password(password: &Secret) -> Result<(), UseCaseError> {
+/// Whether a password may be set: by its length alone.
+pub fn check_password(password: &Secret) -> Result<(), UseCaseError> {
     if password.expose().chars().count() < MIN_PASSWORD {
         return Err(UseCaseError::Invalid(format!(
             "A password has at least {MIN_PASSWORD} characters."

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use domain_kernel::{JobId, NodeId};
-use jobs::{CancelReply, Event, EventFilter, JobCatalog, JobFilter, JobKind, JobSignal, JobView, Page, PageRequest};
+use domain_kernel::{AccountId, JobId, NodeId};
+use jobs::{
+    CancelReply, Event, EventFeed, EventFilter, EventWatch, JobCatalog, JobFilter, JobKind, JobSignal, JobView, Page,
+    PageRequest,
+};
 use nodes_domain::NodeStore;
 
 use crate::UseCaseError;
@@ -25,6 +28,7 @@ pub struct Metrics {
 /// The use cases of jobs.
 pub struct JobsService {
     catalog: Arc<dyn JobCatalog>,
+    feed: Arc<dyn EventFeed>,
     node_store: Arc<dyn NodeStore>,
     nodes: Arc<NodesService>,
     signal: Arc<dyn JobSignal>,
@@ -34,12 +38,14 @@ impl JobsService {
     /// The use cases over these adapters.
     pub fn new(
         catalog: Arc<dyn JobCatalog>,
+        feed: Arc<dyn EventFeed>,
         node_store: Arc<dyn NodeStore>,
         nodes: Arc<NodesService>,
         signal: Arc<dyn JobSignal>,
     ) -> Self {
         Self {
             catalog,
+            feed,
             node_store,
             nodes,
             signal,
@@ -61,9 +67,30 @@ impl JobsService {
         Ok(self.catalog.events(filter).await?)
     }
 
-    /// Asks for a job to end.
-    pub async fn cancel(&self, id: JobId) -> Result<(), UseCaseError> {
-        match self.catalog.request_cancel(id).await? {
+    /// The newest job of each of these nodes that has one.
+    pub async fn latest_of(&self, nodes: &[NodeId]) -> Result<Vec<JobView>, UseCaseError> {
+        Ok(self.catalog.latest_jobs(nodes).await?)
+    }
+
+    /// The newest `limit` events of a job, oldest first.
+    pub async fn latest_events(&self, id: JobId, limit: u32) -> Result<Vec<Event>, UseCaseError> {
+        Ok(self.catalog.latest_events(id, limit).await?)
+    }
+
+    /// The highest number of an event so far. A reader that takes it first, then reads what it shows, and then follows
+    /// the events after that number misses nothing.
+    pub async fn last_seq(&self) -> Result<i64, UseCaseError> {
+        Ok(self.catalog.last_seq().await?)
+    }
+
+    /// Watches for new events.
+    pub fn watch_events(&self) -> Box<dyn EventWatch> {
+        self.feed.watch()
+    }
+
+    /// Asks for a job to end. `by` is who asks, `None` for the system itself.
+    pub async fn cancel(&self, id: JobId, by: Option<AccountId>) -> Result<(), UseCaseError> {
+        match self.catalog.request_cancel(id, by).await? {
             CancelReply::Requested => {
                 self.signal.cancel(id);
                 self.signal.wake();
@@ -73,8 +100,9 @@ impl JobsService {
         }
     }
 
-    /// Asks for the work of a job that failed or was cancelled once more, as a new job.
-    pub async fn retry(&self, id: JobId) -> Result<NodeJob, UseCaseError> {
+    /// Asks for the work of a job that failed or was cancelled once more, as a new job. Only for a node's newest job:
+    /// what came after an older one was decided on what that one left.
+    pub async fn retry(&self, id: JobId, by: Option<AccountId>) -> Result<NodeJob, UseCaseError> {
         let view = self.get(id).await?;
         let status = view.job.status;
         let ended_badly = matches!(status, jobs::JobStatus::Failed | jobs::JobStatus::Cancelled);
@@ -84,9 +112,18 @@ impl JobsService {
             )));
         }
         let node_id: NodeId = view.job.node_id.ok_or(UseCaseError::NotFound("node"))?;
+        // Read before the newest job is looked up: a job that comes in between changes the node, and is met below.
+        let node = self.nodes.get(node_id).await?;
+        let newest = self.catalog.latest_jobs(&[node_id]).await?;
+        if let Some(newest) = newest.iter().find(|newest| newest.job.id != id) {
+            return Err(UseCaseError::Conflict(format!(
+                "Job {} of the node is newer; only a node's newest job can be asked for again.",
+                newest.job.id
+            )));
+        }
         match view.job.kind {
-            JobKind::NodeProvision => self.nodes.provision(node_id).await,
-            JobKind::NodeDecommission => self.nodes.delete(node_id).await,
+            JobKind::NodeProvision => self.nodes.provision_as_seen(&node, by).await,
+            JobKind::NodeDecommission => self.nodes.delete_as_seen(&node, by).await,
         }
     }
 

@@ -1,17 +1,20 @@
-//! What Pressluft does: use cases for requests, workflows for jobs, and the reconciler, all over the traits of the
+//! What Pressluft does: use cases for requests, workflows for jobs, the reconciler and the housekeeper, all over the traits of the
 //! domain crates. The API and the pages call the same use cases. No transport, no SQL, no process is started here.
 
 mod accounts;
 mod error;
+mod housekeeper;
 mod jobs_service;
 mod nodes;
 mod reconciler;
 mod registry;
+mod start_up;
 mod throttle;
 mod workflows;
 
-pub use accounts::{Accounts, OpenedSession, SESSION_LIFETIME};
+pub use accounts::{Accounts, OpenedSession, SESSION_LIFETIME, check_password};
 pub use error::UseCaseError;
+pub use housekeeper::{Housekeeper, RetentionPolicy};
 pub use jobs_service::{JobsService, Metrics};
 pub use nodes::{CreateLocalNode, NodeDeps, NodeJob, NodesService, ProviderStatus, present_readiness};
 pub use reconciler::Reconciler;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain_kernel::{Clock, JobErrorCode, JobId, NodeId, Timestamp};
+use domain_kernel::{AccountId, Clock, JobErrorCode, JobId, NodeId, Timestamp};
 use futures_util::future::{Either, select};
 use jobs::{Failure, JobKind, JobSignal, NewJob, Page, PageRequest, StepContext, StepError, StoreError};
 use nodes_domain::{
@@ -72,7 +72,7 @@ pub struct ProviderStatus {
 
 /// The use cases of nodes.
 pub struct NodesService {
-    deps: NodeDeps,
+    pub(crate) deps: NodeDeps,
 }
 
 impl NodesService {
@@ -82,11 +82,12 @@ impl NodesService {
     }
 
     /// Accepts a local node: the node and its job are written, nothing else happens here. Whether the provider can work
-    /// is found out by the job.
+    /// is found out by the job. `by` is who asks, `None` for the system itself.
     pub async fn create_local(
         &self,
         request: CreateLocalNode,
         idempotency: Option<Idempotency>,
+        by: Option<AccountId>,
     ) -> Result<CreatedNode, UseCaseError> {
         let provider = self.deps.registry.for_new(AcquisitionSource::Local).ok_or_else(|| {
             UseCaseError::Invalid("This server was built without the configured local provider.".to_owned())
@@ -99,7 +100,7 @@ impl NodesService {
             provider: provider.id(),
             host_id: self.deps.host_id.clone(),
         };
-        let job = NewJob::on_node(JobKind::NodeProvision, id, self.deps.max_attempts);
+        let job = NewJob::on_node(JobKind::NodeProvision, id, self.deps.max_attempts).requested_by(by);
         let created = self.deps.store.create(node, job, idempotency).await?;
         self.deps.signal.wake();
         Ok(created)
@@ -116,25 +117,33 @@ impl NodesService {
     }
 
     /// Accepts that a node is provisioned again, from whatever state it is in.
-    pub async fn provision(&self, id: NodeId) -> Result<NodeJob, UseCaseError> {
-        let node = self.get(id).await?;
+    pub async fn provision(&self, id: NodeId, by: Option<AccountId>) -> Result<NodeJob, UseCaseError> {
+        self.provision_as_seen(&self.get(id).await?, by).await
+    }
+
+    /// The same, refused where the node changed since it was read.
+    pub(crate) async fn provision_as_seen(&self, node: &Node, by: Option<AccountId>) -> Result<NodeJob, UseCaseError> {
         if !NodeStatus::PROVISIONABLE.contains(&node.status) {
             return Err(UseCaseError::Conflict(format!(
                 "The node is {}; it cannot be provisioned.",
                 node.status
             )));
         }
-        self.enqueue(&node, NodeStatus::Provisioning, JobKind::NodeProvision, false)
+        self.enqueue(node, NodeStatus::Provisioning, JobKind::NodeProvision, false, by)
             .await
     }
 
     /// Accepts that a node is given back. A job of it that only waits is cancelled; one that runs is a conflict.
-    pub async fn delete(&self, id: NodeId) -> Result<NodeJob, UseCaseError> {
-        let node = self.get(id).await?;
+    pub async fn delete(&self, id: NodeId, by: Option<AccountId>) -> Result<NodeJob, UseCaseError> {
+        self.delete_as_seen(&self.get(id).await?, by).await
+    }
+
+    /// The same, refused where the node changed since it was read.
+    pub(crate) async fn delete_as_seen(&self, node: &Node, by: Option<AccountId>) -> Result<NodeJob, UseCaseError> {
         if node.status == NodeStatus::Decommissioned {
             return Err(UseCaseError::Conflict("The node is decommissioned already.".to_owned()));
         }
-        self.enqueue(&node, NodeStatus::Decommissioning, JobKind::NodeDecommission, true)
+        self.enqueue(node, NodeStatus::Decommissioning, JobKind::NodeDecommission, true, by)
             .await
     }
 
@@ -144,8 +153,9 @@ impl NodesService {
         status: NodeStatus,
         kind: JobKind,
         cancel_waiting: bool,
+        by: Option<AccountId>,
     ) -> Result<NodeJob, UseCaseError> {
-        let job = NewJob::on_node(kind, node.id, self.deps.max_attempts);
+        let job = NewJob::on_node(kind, node.id, self.deps.max_attempts).requested_by(by);
         let job_id = job.id;
         self.deps
             .store

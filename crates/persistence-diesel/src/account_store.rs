@@ -1,12 +1,15 @@
 //! Accounts and sessions.
 
 use accounts_domain::{
-    Account, AccountStore, AccountStoreError, Email, NewAccount, NewSession, PasswordHash, Session, TokenHash,
+    Account, AccountStore, AccountStoreError, AuditAction, AuditSubjectKind, Email, NewAccount, NewSession,
+    PasswordHash, RefusedLogin, Session, TokenHash,
 };
 use async_trait::async_trait;
 use diesel::prelude::*;
+use serde_json::json;
 
 use crate::Database;
+use crate::audit_log::{self, NewLine};
 use crate::rows::{AccountRow, SessionRow};
 use crate::schema::{accounts, sessions};
 
@@ -21,7 +24,12 @@ impl AccountStore for Database {
                 created_at: now.as_micros(),
             };
             diesel::insert_into(accounts::table).values(&row).execute(connection)?;
-            Ok(())
+            let line = NewLine {
+                subject: Some((AuditSubjectKind::Account, &row.id)),
+                detail: Some(json!({"email": row.email})),
+                ..NewLine::default()
+            };
+            audit_log::write(connection, now, AuditAction::AccountCreated, line)
         });
         written.await.map_err(|error| match error {
             taken if taken.is_unique_violation() => AccountStoreError::Duplicate,
@@ -51,7 +59,7 @@ impl AccountStore for Database {
 
     async fn set_password(&self, email: &Email, hash: PasswordHash) -> Result<bool, AccountStoreError> {
         let email = email.clone();
-        let changed = self.write(move |connection, _| {
+        let changed = self.write(move |connection, now| {
             let account = accounts::table.filter(accounts::email.eq(email.as_str()));
             let id: Option<String> = account.select(accounts::id).first(connection).optional()?;
             let Some(id) = id else {
@@ -60,7 +68,13 @@ impl AccountStore for Database {
             diesel::update(accounts::table.find(&id))
                 .set(accounts::password_hash.eq(hash.as_str()))
                 .execute(connection)?;
-            diesel::delete(sessions::table.filter(sessions::account_id.eq(&id))).execute(connection)?;
+            let ended = diesel::delete(sessions::table.filter(sessions::account_id.eq(&id))).execute(connection)?;
+            let line = NewLine {
+                subject: Some((AuditSubjectKind::Account, &id)),
+                detail: Some(json!({"sessions_ended": ended})),
+                ..NewLine::default()
+            };
+            audit_log::write(connection, now, AuditAction::PasswordChanged, line)?;
             Ok(true)
         });
         Ok(changed.await?)
@@ -77,7 +91,12 @@ impl AccountStore for Database {
                 expires_at: session.expires_at.as_micros(),
             };
             diesel::insert_into(sessions::table).values(&row).execute(connection)?;
-            Ok(())
+            let line = NewLine {
+                account_id: Some(&row.account_id),
+                client_address: Some(&session.client_address),
+                ..NewLine::default()
+            };
+            audit_log::write(connection, now, AuditAction::SessionOpened, line)
         });
         Ok(written.await?)
     }
@@ -99,10 +118,38 @@ impl AccountStore for Database {
 
     async fn delete_session(&self, token: &TokenHash) -> Result<(), AccountStoreError> {
         let token = token.0.clone();
-        let deleted = self.write(move |connection, _| {
-            diesel::delete(sessions::table.find(token)).execute(connection)?;
-            Ok(())
+        let deleted = self.write(move |connection, now| {
+            let session = sessions::table.find(token);
+            let owner = session.clone().select(sessions::account_id);
+            let account_id: Option<String> = owner.first(connection).optional()?;
+            let Some(account_id) = account_id else {
+                return Ok(());
+            };
+            diesel::delete(session).execute(connection)?;
+            let line = NewLine {
+                account_id: Some(&account_id),
+                ..NewLine::default()
+            };
+            audit_log::write(connection, now, AuditAction::SessionClosed, line)
         });
         Ok(deleted.await?)
+    }
+
+    async fn record_refused_login(&self, refused: RefusedLogin) -> Result<(), AccountStoreError> {
+        let written = self.write(move |connection, now| {
+            let account_id = refused.account_id.map(|id| id.to_string());
+            let line = NewLine {
+                subject: account_id.as_deref().map(|id| (AuditSubjectKind::Account, id)),
+                client_address: Some(&refused.client_address),
+                ..NewLine::default()
+            };
+            let action = if refused.throttled {
+                AuditAction::LoginThrottled
+            } else {
+                AuditAction::LoginRefused
+            };
+            audit_log::write(connection, now, action, line)
+        });
+        Ok(written.await?)
     }
 }

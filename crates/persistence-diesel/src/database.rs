@@ -4,18 +4,23 @@ use std::sync::Arc;
 
 use domain_kernel::{Clock, Timestamp};
 
+use ::jobs::{EventFeed, EventWatch, LogLimit};
+use async_trait::async_trait;
+use tokio::sync::watch;
+
 use crate::connection::AnyConnection;
 use crate::error::DbError;
 use crate::migrations::{self, MigrateError};
 use crate::pool::{OpenError, Place, Pools};
 use crate::transaction;
 
-/// The database. Cheap to clone; implements [`jobs::JobStore`], [`jobs::JobCatalog`], [`nodes_domain::NodeStore`] and
-/// [`accounts_domain::AccountStore`] on one set of connections.
+/// The database. Cheap to clone; implements every store on one set of connections.
 #[derive(Clone)]
 pub struct Database {
     pools: Pools,
     clock: Arc<dyn Clock>,
+    commits: watch::Sender<()>,
+    log_limit: LogLimit,
 }
 
 impl Database {
@@ -23,7 +28,21 @@ impl Database {
     /// `postgres://...`. Applies no migration. Blocks for up to 30 s: call it at the start.
     pub fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let pools = Pools::open(Place::parse(url)?)?;
-        Ok(Self { pools, clock })
+        Ok(Self {
+            pools,
+            clock,
+            commits: watch::Sender::new(()),
+            log_limit: LogLimit::default(),
+        })
+    }
+
+    /// The same database with another limit of the log of one job.
+    pub fn with_log_limit(self, log_limit: LogLimit) -> Self {
+        Self { log_limit, ..self }
+    }
+
+    pub(crate) fn log_limit(&self) -> LogLimit {
+        self.log_limit
     }
 
     /// Applies the migrations that are missing and returns their names. Blocks.
@@ -46,10 +65,14 @@ impl Database {
         &self,
         work: impl FnOnce(&mut AnyConnection, Timestamp) -> Result<T, DbError> + Send + 'static,
     ) -> Result<T, DbError> {
-        let Self { pools, clock } = self.clone();
+        let Self {
+            pools, clock, commits, ..
+        } = self.clone();
         tokio::task::spawn_blocking(move || {
             let mut connection = pools.writers.get()?;
-            transaction::write(&mut connection, |connection| work(connection, clock.now()))
+            let written = transaction::write(&mut connection, |connection| work(connection, clock.now()))?;
+            commits.send_replace(());
+            Ok(written)
         })
         .await?
     }
@@ -65,5 +88,23 @@ impl Database {
             transaction::read(&mut connection, work)
         })
         .await?
+    }
+}
+
+/// Every commit counts: which of them wrote an event is cheaper to find out by a look than to keep track of.
+impl EventFeed for Database {
+    fn watch(&self) -> Box<dyn EventWatch> {
+        Box::new(CommitWatch(self.commits.subscribe()))
+    }
+}
+
+struct CommitWatch(watch::Receiver<()>);
+
+#[async_trait]
+impl EventWatch for CommitWatch {
+    async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
     }
 }

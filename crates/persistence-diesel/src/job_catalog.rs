@@ -6,12 +6,15 @@ use ::jobs::{
     CancelReply, Event, EventFilter, Job, JobCatalog, JobCounts, JobFilter, JobStatus, JobView, Page, PageRequest,
     StepRecord, StoreError,
 };
+use accounts_domain::AuditAction;
 use async_trait::async_trait;
+use diesel::dsl::max;
 use diesel::prelude::*;
-use domain_kernel::JobId;
+use domain_kernel::{AccountId, JobId, NodeId};
 use serde_json::json;
 
 use crate::Database;
+use crate::audit_log;
 use crate::connection::{AnyBackend, AnyConnection};
 use crate::error::DbError;
 use crate::event_log;
@@ -72,6 +75,45 @@ impl JobCatalog for Database {
         Ok(found.await?)
     }
 
+    async fn latest_jobs(&self, node_ids: &[NodeId]) -> Result<Vec<JobView>, StoreError> {
+        let node_ids: Vec<String> = node_ids.iter().map(NodeId::to_string).collect();
+        let found = self.read(move |connection| {
+            let newest: Vec<Option<String>> = jobs::table
+                .filter(jobs::node_id.eq_any(node_ids))
+                .group_by(jobs::node_id)
+                .select(max(jobs::id))
+                .load(connection)?;
+            let newest: Vec<String> = newest.into_iter().flatten().collect();
+            let rows = jobs::table
+                .filter(jobs::id.eq_any(newest))
+                .order(jobs::id.desc())
+                .select(JobRow::as_select())
+                .load(connection)?;
+            with_steps(connection, rows)
+        });
+        Ok(found.await?)
+    }
+
+    async fn latest_events(&self, job_id: JobId, limit: u32) -> Result<Vec<Event>, StoreError> {
+        let found = self.read(move |connection| {
+            let rows: Vec<EventRow> = events::table
+                .filter(events::job_id.eq(job_id.to_string()))
+                .order(events::seq.desc())
+                .limit(i64::from(limit))
+                .select(EventRow::as_select())
+                .load(connection)?;
+            rows.into_iter().rev().map(Event::try_from).collect()
+        });
+        Ok(found.await?)
+    }
+
+    async fn last_seq(&self) -> Result<i64, StoreError> {
+        let last: Option<i64> = self
+            .read(|connection| Ok(events::table.select(max(events::seq)).first(connection)?))
+            .await?;
+        Ok(last.unwrap_or(0))
+    }
+
     async fn counts(&self) -> Result<JobCounts, StoreError> {
         let found = self.read(move |connection| {
             Ok(JobCounts {
@@ -82,7 +124,7 @@ impl JobCatalog for Database {
         Ok(found.await?)
     }
 
-    async fn request_cancel(&self, id: JobId) -> Result<CancelReply, StoreError> {
+    async fn request_cancel(&self, id: JobId, by: Option<AccountId>) -> Result<CancelReply, StoreError> {
         let reply = self.write(move |connection, now| {
             let mut row = find(connection, id)?.ok_or(DbError::Refused(StoreError::NotFound("job")))?;
             let status = row.status()?;
@@ -102,6 +144,8 @@ impl JobCatalog for Database {
                     jobs::updated_at.eq(now.as_micros()),
                 ))
                 .execute(connection)?;
+            let by = by.map(|id| id.to_string());
+            audit_log::job(connection, now, AuditAction::JobCancelRequested, &row, by.as_deref())?;
             event_log::job_status(connection, now, &row, &[("cancel_requested", json!(true))])?;
             Ok(CancelReply::Requested)
         });

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ::jobs::{
-    Claim, ClaimedJob, Heartbeat, JobStatus, JobStore, NewEvent, Outcome, Recover, StepStatus, StoreError, WorkerId,
+    Admitted, Claim, ClaimedJob, Heartbeat, JobStatus, JobStore, NewEvent, Outcome, Recover, StepStatus, StoreError,
+    WorkerId,
 };
 use async_trait::async_trait;
 use diesel::prelude::*;
@@ -104,9 +105,18 @@ impl JobStore for Database {
     }
 
     async fn append(&self, claim: &Claim, event: NewEvent) -> Result<(), StoreError> {
-        let claim = claim.clone();
+        let (claim, limit) = (claim.clone(), self.log_limit());
         let written = self.write(move |connection, now| {
             let job = fenced(connection, &claim)?;
+            let before = job.log_bytes.unsigned_abs();
+            let Admitted::Kept { event, log_bytes } = limit.admit(before, event) else {
+                return Ok(());
+            };
+            if log_bytes != before {
+                diesel::update(jobs::table.find(&job.id))
+                    .set(jobs::log_bytes.eq(i64::try_from(log_bytes).unwrap_or(i64::MAX)))
+                    .execute(connection)?;
+            }
             event_log::append(connection, now, Subject::job(&job), &event)
         });
         Ok(written.await?)

@@ -1,10 +1,12 @@
 //! Writes to jobs that several stores share. Each runs inside its caller's transaction.
 
 use ::jobs::{Claim, JobStatus, NewJob, Outcome, StepRecord, StepStatus};
+use accounts_domain::AuditAction;
 use diesel::prelude::*;
 use domain_kernel::Timestamp;
 use serde_json::Value;
 
+use crate::audit_log;
 use crate::claim::{fenced, free_keys};
 use crate::connection::AnyConnection;
 use crate::error::DbError;
@@ -28,7 +30,7 @@ pub(crate) fn steps_of(connection: &mut AnyConnection, job_id: &str) -> Result<V
     rows.into_iter().map(StepRecord::try_from).collect()
 }
 
-/// Writes a job that waits for its first run.
+/// Writes a job that waits for its first run, with the line in the audit log of who asked for it.
 pub(crate) fn insert_job(connection: &mut AnyConnection, now: Timestamp, job: &NewJob) -> Result<(), DbError> {
     let row = JobRow::queued(job, now);
     diesel::insert_into(jobs::table).values(&row).execute(connection)?;
@@ -41,6 +43,13 @@ pub(crate) fn insert_job(connection: &mut AnyConnection, now: Timestamp, job: &N
             ))
             .execute(connection)?;
     }
+    audit_log::job(
+        connection,
+        now,
+        AuditAction::JobRequested,
+        &row,
+        row.requested_by.as_deref(),
+    )?;
     event_log::job_status(connection, now, &row, &[])
 }
 
@@ -100,8 +109,16 @@ fn status_details(row: &JobRow, outcome: &Outcome) -> Result<Vec<(&'static str, 
     Ok(details)
 }
 
-/// Ends a job that waits, because an operator's other request takes its place.
-pub(crate) fn cancel_waiting(connection: &mut AnyConnection, now: Timestamp, mut row: JobRow) -> Result<(), DbError> {
+/// Ends a job that waits, because another, asked for by `by`, takes its place.
+pub(crate) fn cancel_waiting(
+    connection: &mut AnyConnection,
+    now: Timestamp,
+    mut row: JobRow,
+    by: Option<&str>,
+) -> Result<(), DbError> {
+    if !row.cancel_requested {
+        audit_log::job(connection, now, AuditAction::JobCancelRequested, &row, by)?;
+    }
     row.status = JobStatus::Cancelled.as_str().to_owned();
     row.cancel_requested = true;
     release(connection, now, &mut row)?;

@@ -1,15 +1,17 @@
 //! The stores on SQLite and PostgreSQL: the only crate that knows SQL.
 //!
-//! [`Database`] implements [`jobs::JobStore`], [`jobs::JobCatalog`], [`nodes_domain::NodeStore`] and
-//! [`accounts_domain::AccountStore`]. Rows are types of this crate and never leave it. Every change is one transaction
+//! [`Database`] implements [`jobs::JobStore`], [`jobs::JobCatalog`], [`jobs::Housekeeping`], [`nodes_domain::NodeStore`],
+//! [`accounts_domain::AccountStore`] and [`accounts_domain::AuditLog`]. Rows are types of this crate and never leave it. Every change is one transaction
 //! that takes its turn among the writers; `transaction` says why that is enough.
 
 mod account_store;
+mod audit_log;
 mod claim;
 mod connection;
 mod database;
 mod error;
 mod event_log;
+mod housekeeping;
 mod idempotency;
 mod job_catalog;
 mod job_store;

@@ -130,8 +130,9 @@ impl NodeStore for Database {
                 return Err(node_busy(busy)?);
             }
             check_version(&row, version)?;
+            let by = job.requested_by.map(|id| id.to_string());
             for open in waiting {
-                job_writes::cancel_waiting(connection, now, open)?;
+                job_writes::cancel_waiting(connection, now, open, by.as_deref())?;
             }
             job_writes::insert_job(connection, now, &job)?;
             let row = node_writes::change(

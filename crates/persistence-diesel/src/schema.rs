@@ -3,6 +3,19 @@
 #![allow(missing_docs)]
 
 diesel::table! {
+    audit (id) {
+        id -> BigInt,
+        at -> BigInt,
+        account_id -> Nullable<Text>,
+        action -> Text,
+        subject_kind -> Nullable<Text>,
+        subject_id -> Nullable<Text>,
+        client_address -> Nullable<Text>,
+        detail -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     accounts (id) {
         id -> Text,
         email -> Text,
@@ -62,6 +75,8 @@ diesel::table! {
         error_detail -> Nullable<Text>,
         created_at -> BigInt,
         updated_at -> BigInt,
+        requested_by -> Nullable<Text>,
+        log_bytes -> BigInt,
     }
 }
 
@@ -110,6 +125,7 @@ diesel::table! {
 
 diesel::joinable!(sessions -> accounts (account_id));
 diesel::allow_tables_to_appear_in_same_query!(
+    audit,
     accounts,
     sessions,
     nodes,

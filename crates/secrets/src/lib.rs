@@ -1,4 +1,5 @@
-//! Cryptography at rest: password hashes (argon2id) and session tokens.
+//! Cryptography at rest: password hashes (argon2id), session tokens, and the box that stored secrets are sealed in
+//! (XChaCha20-Poly1305).
 //!
 //! Everything random here comes from the operating system. No secret is logged, stored or put into an error.
 
@@ -7,10 +8,14 @@ use argon2::password_hash::rand_core::{OsRng, RngCore};
 use domain_kernel::Secret;
 
 mod argon2_hasher;
+mod key_file;
 mod random_tokens;
+mod xchacha_box;
 
 pub use argon2_hasher::Argon2Hasher;
+pub use key_file::KeyFileError;
 pub use random_tokens::RandomTokens;
+pub use xchacha_box::XChaChaBox;
 
 /// A random password for a first login: 24 hexadecimal digits, 96 bits.
 pub fn random_password() -> Result<Secret, HashError> {

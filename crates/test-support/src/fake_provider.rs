@@ -1,6 +1,6 @@
 //! A provider of nodes that keeps its machines in memory, and the machines that the other fakes look at too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use domain_kernel::{JobErrorCode, NodeId};
 use jobs::{Failure, StepContext, StepError};
 use nodes_domain::{
-    AcquireRequest, Acquired, AcquisitionSource, Capability, HostKey, Instance, NodeProvider, Observation, ProviderId,
-    ReleaseReport,
+    AcquireRequest, Acquired, AcquisitionSource, Capability, HostKey, Instance, KeptImage, NodeProvider, Observation,
+    ProviderId, ReleaseReport, RuntimeImage,
 };
 
 /// A machine in memory.
@@ -65,6 +65,8 @@ pub enum ProviderMethod {
     Acquire,
     /// `inject_key`
     InjectKey,
+    /// `keep_image`
+    KeepImage,
     /// `observe`
     Observe,
     /// `release`
@@ -100,6 +102,7 @@ pub struct FakeProvider {
     faults: Mutex<Vec<(ProviderMethod, Which, Fault)>>,
     calls: Mutex<Vec<(ProviderMethod, Option<NodeId>)>>,
     left_in_place: Mutex<Vec<String>>,
+    images: Mutex<BTreeSet<String>>,
 }
 
 impl FakeProvider {
@@ -112,6 +115,7 @@ impl FakeProvider {
             faults: Mutex::default(),
             calls: Mutex::default(),
             left_in_place: Mutex::default(),
+            images: Mutex::default(),
         }
     }
 
@@ -128,6 +132,11 @@ impl FakeProvider {
     /// Sets what a release leaves on purpose.
     pub fn leave_in_place(&self, what: &str) {
         lock(&self.left_in_place).push(what.to_owned());
+    }
+
+    /// The keys of the images that it keeps.
+    pub fn images(&self) -> BTreeSet<String> {
+        lock(&self.images).clone()
     }
 
     /// Makes the call number `nth` (from 1) of a method go wrong.
@@ -273,6 +282,19 @@ impl NodeProvider for FakeProvider {
                 machine.authorized_keys.push(public_key.to_owned());
             }
             Ok(())
+        })
+        .await
+    }
+
+    async fn keep_image(
+        &self,
+        instance: &Instance,
+        runtime: &RuntimeImage,
+        context: &StepContext,
+    ) -> Result<KeptImage, StepError> {
+        self.call(ProviderMethod::KeepImage, Some(instance.node_id), context, || {
+            let new = lock(&self.images).insert(runtime.key.clone());
+            Ok(if new { KeptImage::Made } else { KeptImage::Existing })
         })
         .await
     }

@@ -4,8 +4,8 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use domain_kernel::NodeId;
-use jobs::{StepContext, StepError, TaskProgress, TaskStatus};
-use nodes_domain::{NodeProvisioner, NodeTarget, ProvisionSummary};
+use jobs::{Failure, StepContext, StepError, TaskProgress, TaskStatus};
+use nodes_domain::{NodeProvisioner, NodeTarget, ProvisionSummary, RuntimeImage};
 
 use crate::fake_provider::{lock, pause};
 use crate::{FakeMachines, Fault};
@@ -49,6 +49,13 @@ impl FakeProvisioner {
 
 #[async_trait]
 impl NodeProvisioner for FakeProvisioner {
+    async fn runtime_image(&self) -> Result<RuntimeImage, Failure> {
+        Ok(RuntimeImage {
+            key: "0f".repeat(32),
+            secrets: vec!["/etc/pressluft".to_owned()],
+        })
+    }
+
     async fn provision(
         &self,
         node_id: NodeId,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use accounts_domain::{
     Account, AccountStore, AccountStoreError, Email, HashError, NewAccount, NewSession, PasswordHash, PasswordHasher,
-    Session, SessionToken, TokenHash, TokenSource,
+    RefusedLogin, Session, SessionToken, TokenHash, TokenSource,
 };
 use async_trait::async_trait;
 use domain_kernel::{Clock, Secret};
@@ -20,6 +20,8 @@ pub struct MemoryAccounts {
 struct Table {
     accounts: Vec<Account>,
     sessions: Vec<(TokenHash, Session)>,
+    refused: Vec<RefusedLogin>,
+    opened_from: Vec<String>,
 }
 
 impl MemoryAccounts {
@@ -34,6 +36,16 @@ impl MemoryAccounts {
     /// How many sessions are kept, those that have ended included.
     pub fn sessions_kept(&self) -> usize {
         self.table().sessions.len()
+    }
+
+    /// The refused logins that were to be written to the audit log, in order.
+    pub fn refused_logins(&self) -> Vec<RefusedLogin> {
+        self.table().refused.clone()
+    }
+
+    /// The clients' addresses that sessions were opened from, in order.
+    pub fn opened_from(&self) -> Vec<String> {
+        self.table().opened_from.clone()
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -91,6 +103,7 @@ impl AccountStore for MemoryAccounts {
             expires_at: new.expires_at,
         };
         table.sessions.push((new.token_hash, session));
+        table.opened_from.push(new.client_address);
         Ok(())
     }
 
@@ -105,6 +118,11 @@ impl AccountStore for MemoryAccounts {
 
     async fn delete_session(&self, token: &TokenHash) -> Result<(), AccountStoreError> {
         self.table().sessions.retain(|(hash, _)| hash != token);
+        Ok(())
+    }
+
+    async fn record_refused_login(&self, refused: RefusedLogin) -> Result<(), AccountStoreError> {
+        self.table().refused.push(refused);
         Ok(())
     }
 }

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain_kernel::{Clock, JobId, NodeId, Timestamp};
+use domain_kernel::{AccountId, Clock, JobId, NodeId, Timestamp};
 use jobs::{
-    CancelReply, Claim, ClaimedJob, Event, EventFilter, EventKind, ExclusionKey, Heartbeat, Job, JobCatalog, JobCounts,
-    JobFilter, JobStatus, JobStore, JobView, NewEvent, NewJob, Outcome, Page, PageRequest, Recover, StepRecord,
-    StepStatus, StoreError, WorkerId,
+    Admitted, CancelReply, Claim, ClaimedJob, Event, EventFeed, EventFilter, EventKind, EventWatch, ExclusionKey,
+    Heartbeat, Job, JobCatalog, JobCounts, JobFilter, JobStatus, JobStore, JobView, LogLimit, NewEvent, NewJob,
+    Outcome, Page, PageRequest, Recover, StepRecord, StepStatus, StoreError, WorkerId,
 };
 use tokio::sync::watch;
 
@@ -28,11 +28,14 @@ pub struct MemoryJobs {
 struct Table {
     rows: Vec<Row>,
     events: Vec<Event>,
+    told: watch::Sender<()>,
 }
 
 struct Row {
     job: Job,
     keys: Vec<ExclusionKey>,
+    cancelled_by: Option<AccountId>,
+    log_bytes: u64,
     steps: HashMap<String, (u32, StepRecord)>,
 }
 
@@ -60,6 +63,7 @@ impl MemoryJobs {
             environment_id: new.environment_id,
             attempt_count: 1,
             max_attempts: new.max_attempts,
+            requested_by: new.requested_by,
             run_after: now,
             claim_epoch: 0,
             locked_at: None,
@@ -77,6 +81,8 @@ impl MemoryJobs {
         table.rows.push(Row {
             job,
             keys: new.exclusion_keys,
+            cancelled_by: None,
+            log_bytes: 0,
             steps: HashMap::new(),
         });
         table.status_event(new.id, now);
@@ -94,6 +100,13 @@ impl MemoryJobs {
             Some(row) => row.view(),
             None => panic!("no job {id}"),
         }
+    }
+
+    /// Who asked first for a job to end.
+    pub fn cancelled_by(&self, id: JobId) -> Option<AccountId> {
+        let table = self.table();
+        let row = table.rows.iter().find(|row| row.job.id == id);
+        row.and_then(|row| row.cancelled_by)
     }
 
     /// All events so far.
@@ -253,6 +266,7 @@ impl Table {
             kind: event.kind,
             data: event.data,
         });
+        self.told.send_replace(());
     }
 
     fn status_event(&mut self, job_id: JobId, at: Timestamp) {
@@ -432,7 +446,15 @@ impl JobStore for MemoryJobs {
     }
 
     async fn append(&self, claim: &Claim, event: NewEvent) -> Result<(), StoreError> {
-        self.write(claim, |_, _| ((), Some(event))).await
+        let before = self.table().held(claim)?.log_bytes;
+        let Admitted::Kept { event, log_bytes } = LogLimit::default().admit(before, event) else {
+            return Ok(());
+        };
+        self.write(claim, |row, _| {
+            row.log_bytes = log_bytes;
+            ((), Some(event))
+        })
+        .await
     }
 
     async fn finish(&self, claim: &Claim, outcome: &Outcome) -> Result<(), StoreError> {
@@ -492,6 +514,30 @@ impl JobCatalog for MemoryJobs {
         Ok(wanted.take(filter.limit as usize).cloned().collect())
     }
 
+    async fn latest_jobs(&self, node_ids: &[NodeId]) -> Result<Vec<JobView>, StoreError> {
+        let table = self.table();
+        let newest = |node: &NodeId| {
+            let of_node = table.rows.iter().filter(|row| row.job.node_id == Some(*node));
+            of_node.max_by_key(|row| row.job.id).map(Row::view)
+        };
+        Ok(node_ids.iter().filter_map(newest).collect())
+    }
+
+    async fn latest_events(&self, job_id: JobId, limit: u32) -> Result<Vec<Event>, StoreError> {
+        let table = self.table();
+        let of_job: Vec<_> = table
+            .events
+            .iter()
+            .filter(|event| event.job_id == Some(job_id))
+            .collect();
+        let skipped = of_job.len().saturating_sub(limit as usize);
+        Ok(of_job.into_iter().skip(skipped).cloned().collect())
+    }
+
+    async fn last_seq(&self) -> Result<i64, StoreError> {
+        Ok(self.table().events.last().map_or(0, |event| event.seq))
+    }
+
     async fn counts(&self) -> Result<JobCounts, StoreError> {
         let table = self.table();
         let count = |status| table.rows.iter().filter(|row| row.job.status == status).count() as u64;
@@ -501,7 +547,7 @@ impl JobCatalog for MemoryJobs {
         })
     }
 
-    async fn request_cancel(&self, id: JobId) -> Result<CancelReply, StoreError> {
+    async fn request_cancel(&self, id: JobId, by: Option<AccountId>) -> Result<CancelReply, StoreError> {
         let now = self.clock.now();
         let mut table = self.table();
         let row = table
@@ -512,11 +558,31 @@ impl JobCatalog for MemoryJobs {
         if row.job.status.is_terminal() {
             return Ok(CancelReply::AlreadyEnded);
         }
+        if !row.job.cancel_requested {
+            row.cancelled_by = by;
+        }
         row.job.cancel_requested = true;
         row.job.updated_at = now;
         if row.job.status == JobStatus::Queued {
             row.job.run_after = row.job.run_after.min(now);
         }
         Ok(CancelReply::Requested)
+    }
+}
+
+impl EventFeed for MemoryJobs {
+    fn watch(&self) -> Box<dyn EventWatch> {
+        Box::new(Told(self.table().told.subscribe()))
+    }
+}
+
+struct Told(watch::Receiver<()>);
+
+#[async_trait]
+impl EventWatch for Told {
+    async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
     }
 }

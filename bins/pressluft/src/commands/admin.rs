@@ -1,20 +1,23 @@
-//! `pressluft admin`.
+//! `pressluft admin`: logins, and what was done by whom.
 
 use std::io::BufRead;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use accounts_domain::AuditLog;
 use anyhow::{Context, bail};
 use domain_kernel::{Clock, Secret};
+use jobs::PageRequest;
 use process_exec::SystemClock;
 
 use crate::app::{accounts, open_database};
 use crate::cli::AdminCommand;
+use crate::commands::audit;
 use crate::data_dir::DataDir;
 use crate::settings::Settings;
 
 #[allow(clippy::print_stdout, reason = "the command says what it did")]
-pub(crate) async fn run(settings: &Settings, command: AdminCommand) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(settings: &Settings, command: AdminCommand, json: bool) -> anyhow::Result<ExitCode> {
     DataDir::open(&settings.data_dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let database = Arc::new(open_database(settings, Arc::clone(&clock)).await?);
@@ -27,6 +30,16 @@ pub(crate) async fn run(settings: &Settings, command: AdminCommand) -> anyhow::R
         AdminCommand::SetPassword { email } => {
             accounts.set_password(&email, read_password()?).await?;
             println!("{email} has a new password; its sessions have ended.");
+        }
+        AdminCommand::Audit { limit } => {
+            let page = PageRequest { limit, after: None };
+            let entries = database.entries(&page).await?.items;
+            if json {
+                let items: Vec<_> = entries.iter().map(audit::as_json).collect();
+                println!("{}", serde_json::json!({ "items": items }));
+            } else {
+                print!("{}", audit::as_text(&entries));
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

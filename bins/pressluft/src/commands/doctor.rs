@@ -7,6 +7,7 @@ use std::time::Duration;
 use jobs::{StepContext, StepError};
 use nodes_domain::{AcquisitionSource, Capability};
 use process_exec::{CommandSpec, ExecError};
+use secrets::XChaChaBox;
 
 use crate::app::{Platform, RunError, default_registry};
 use crate::data_dir::DataDir;
@@ -50,6 +51,7 @@ pub(crate) async fn run(settings: &Settings, json: bool) -> Result<ExitCode, Run
     match DataDir::open(&settings.data_dir) {
         Ok(data_dir) => {
             checks.push(Check::ok("data directory"));
+            checks.push(secret_keys(&data_dir));
             let platform = Platform::tool(data_dir);
             let registry = default_registry(settings, &platform).map_err(RunError::Setting)?;
             let context = StepContext::outside_job("doctor", LIMIT, Arc::clone(&platform.clock));
@@ -63,7 +65,7 @@ pub(crate) async fn run(settings: &Settings, json: bool) -> Result<ExitCode, Run
                 });
             }
             checks.push(program(&platform, &context, "ssh client", CommandSpec::new("ssh").arg("-V")).await);
-            let ansible = settings.ansible_venv.join("bin/ansible-playbook");
+            let ansible = settings.ansible_playbook();
             checks.push(
                 program(
                     &platform,
@@ -119,8 +121,20 @@ async fn program(platform: &Platform, context: &StepContext, name: &str, command
     }
 }
 
+/// A missing file is well: the server makes it when it starts, and a look at things makes nothing.
+fn secret_keys(data_dir: &DataDir) -> Check {
+    let name = "keys of stored secrets";
+    match XChaChaBox::open_existing(&data_dir.secret_keys()) {
+        Ok(_) => Check::ok(name),
+        Err(error) => {
+            let reason = format!("{:#}", anyhow::Error::from(error));
+            Check::bad(name, reason, "Mend that, then run `pressluft doctor` again.")
+        }
+    }
+}
+
 fn playbooks(settings: &Settings) -> Check {
-    let playbook = settings.ansible_dir.join("playbooks/node-provision.yml");
+    let playbook = settings.playbook();
     if playbook.is_file() {
         Check::ok("playbooks")
     } else {

@@ -1,4 +1,4 @@
-//! `pressluft openapi`.
+//! `pressluft openapi`: prints the API's description, or writes everything that is generated from the code.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -6,17 +6,21 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 #[allow(clippy::print_stdout, reason = "printing is what the command does")]
-pub(crate) fn run(folder: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let Some(folder) = folder else {
+pub(crate) fn run(contracts: Option<&Path>, docs: Option<&Path>) -> anyhow::Result<ExitCode> {
+    if let Some(folder) = contracts {
+        write(folder, api::contracts())?;
+    }
+    if let Some(folder) = docs {
+        write(folder, api::documents())?;
+    }
+    if contracts.or(docs).is_none() {
         print!("{}", api::openapi_yaml());
-        return Ok(ExitCode::SUCCESS);
-    };
-    let files = [
-        ("openapi.yaml", api::openapi_yaml()),
-        ("error-codes.json", api::error_codes_json()),
-        ("job-types.json", api::job_types_json()),
-        ("schemas/error.json", api::error_schema_json()),
-    ];
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[allow(clippy::print_stdout, reason = "it says what it wrote")]
+fn write(folder: &Path, files: Vec<(&str, String)>) -> anyhow::Result<()> {
     for (name, text) in files {
         let path = folder.join(name);
         if let Some(parent) = path.parent() {
@@ -25,5 +29,5 @@ pub(crate) fn run(folder: Option<&Path>) -> anyhow::Result<ExitCode> {
         std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
         println!("wrote {}", path.display());
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

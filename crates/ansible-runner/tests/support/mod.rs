@@ -1,8 +1,9 @@
 //! What both test binaries need: an SSH configuration without a machine behind it.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ansible_runner::{AnsibleRunner, AnsibleSettings};
 use async_trait::async_trait;
@@ -11,21 +12,43 @@ use jobs::{Failure, StepContext};
 use nodes_domain::{NodeTarget, RemoteCommand, RemoteOutput, SshAccess, SshError};
 use process_exec::CommandRunner;
 
-/// Names a machine on a loopback port where nobody listens.
-pub(crate) struct ClosedPort {
+/// Gives prepared answers, then says that nobody listens. Its configuration names a loopback port where nobody does.
+pub(crate) struct ScriptedSsh {
     folder: PathBuf,
+    answers: Mutex<VecDeque<Result<RemoteOutput, SshError>>>,
+    commands: Mutex<Vec<RemoteCommand>>,
+}
+
+impl ScriptedSsh {
+    pub(crate) fn new(folder: &Path, answers: impl IntoIterator<Item = Result<RemoteOutput, SshError>>) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            answers: Mutex::new(answers.into_iter().collect()),
+            commands: Mutex::default(),
+        }
+    }
+
+    /// What it was asked to run, in order.
+    pub(crate) fn commands(&self) -> Vec<RemoteCommand> {
+        self.commands.lock().unwrap().clone()
+    }
 }
 
 #[async_trait]
-impl SshAccess for ClosedPort {
+impl SshAccess for ScriptedSsh {
     async fn run(
         &self,
         _: NodeId,
         _: &NodeTarget,
-        _: &RemoteCommand,
-        _: &StepContext,
+        command: &RemoteCommand,
+        context: &StepContext,
     ) -> Result<RemoteOutput, SshError> {
-        Err(SshError::Refused)
+        if let Some(reason) = context.limits.cancel.reason() {
+            return Err(SshError::Stopped(reason));
+        }
+        self.commands.lock().unwrap().push(command.clone());
+        let answer = self.answers.lock().unwrap().pop_front();
+        answer.unwrap_or(Err(SshError::Refused))
     }
 
     async fn config(&self, node_id: NodeId, _: &NodeTarget) -> Result<PathBuf, Failure> {
@@ -62,14 +85,16 @@ pub(crate) fn repository() -> PathBuf {
         .unwrap()
 }
 
-pub(crate) fn ansible_runner(commands: Arc<dyn CommandRunner>, data: &Path, ansible_dir: PathBuf) -> AnsibleRunner {
-    let ssh = ClosedPort {
-        folder: data.to_owned(),
-    };
+pub(crate) fn ansible_runner(
+    commands: Arc<dyn CommandRunner>,
+    ssh: Arc<ScriptedSsh>,
+    data: &Path,
+    ansible_dir: PathBuf,
+) -> AnsibleRunner {
     let settings = AnsibleSettings {
         ansible_dir,
         venv: repository().join(".venv"),
         runs: data.join("run/ansible"),
     };
-    AnsibleRunner::new(commands, Arc::new(ssh), settings)
+    AnsibleRunner::new(commands, ssh, settings)
 }

@@ -7,24 +7,30 @@ use serde_json::{Value, json};
 use crate::panel::Panel;
 use crate::schema::{DOCUMENT, check, resolve};
 
-#[test]
-fn the_contracts_in_the_repository_are_the_generated_ones() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../contracts");
+/// The files of `folder` of the repository that are not as generated. With UPDATE_CONTRACTS they are written first.
+fn stale(folder: &str, generated: Vec<(&'static str, String)>) -> Vec<&'static str> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
     let mut stale = Vec::new();
-    for (name, generated) in api::contracts() {
+    for (name, text) in generated {
         let path = folder.join(name);
         if std::env::var_os("UPDATE_CONTRACTS").is_some() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, &generated).unwrap();
+            std::fs::write(&path, &text).unwrap();
         }
-        if std::fs::read_to_string(&path).ok().as_ref() != Some(&generated) {
+        if std::fs::read_to_string(&path).ok().as_ref() != Some(&text) {
             stale.push(name);
         }
     }
+    stale
+}
+
+#[test]
+fn the_contracts_and_pages_in_the_repository_are_the_generated_ones() {
+    let stale = [stale("contracts", api::contracts()), stale("docs", api::documents())].concat();
     assert!(
         stale.is_empty(),
-        "out of date: {stale:?}. Run `pressluft openapi --write contracts` (or this test with UPDATE_CONTRACTS=1) and look at the \
-         difference."
+        "out of date: {stale:?}. Run `pressluft openapi --write contracts --docs docs` (or this test with UPDATE_CONTRACTS=1) \
+         and look at the difference."
     );
 }
 

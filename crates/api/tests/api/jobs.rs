@@ -1,6 +1,6 @@
 //! `/api/jobs` and `/api/events`.
 
-use domain_kernel::{JobErrorCode, JobId, NodeId};
+use domain_kernel::{AccountId, JobErrorCode, JobId, NodeId};
 use jobs::{Failure, JobStatus, JobStore, LogStream, NewEvent, Outcome, StepStatus};
 use serde_json::{Value, json};
 
@@ -208,4 +208,34 @@ async fn events_are_read_on_from_the_last_one_seen() {
     assert_eq!(of_job.json()["items"].as_array().unwrap().len(), 3);
     let of_other = panel.get(&format!("/api/jobs/{other}/events")).await.json();
     assert_eq!(of_other["items"], json!([all["items"][1]]));
+}
+
+#[actix_web::test]
+async fn what_an_operator_asks_for_is_asked_for_in_their_name() {
+    let panel = Panel::new().await;
+    let session = panel.get("/api/session").await.json();
+    let by = session["account_id"]
+        .as_str()
+        .map(|id| id.parse::<AccountId>().unwrap());
+    let (node_id, first) = panel.create_node().await;
+    assert_eq!(panel.post(&format!("/api/jobs/{first}/cancel")).await.status, 202);
+    assert_eq!(panel.jobs.cancelled_by(first), by);
+    panel.end_job(Outcome::Cancelled).await;
+
+    let mut asked = vec![first];
+    for (method, path) in [
+        ("POST", format!("/api/jobs/{first}/retry")),
+        ("POST", format!("/api/nodes/{node_id}/provision")),
+        ("DELETE", format!("/api/nodes/{node_id}")),
+    ] {
+        let accepted = panel.ask(method, &path).send().await;
+        assert_eq!(accepted.status, 202, "{path}: {}", accepted.body);
+        let job_id: JobId = accepted.json()["job_id"].as_str().unwrap().parse().unwrap();
+        asked.push(job_id);
+        panel.end_job(failed()).await;
+    }
+    for job_id in asked {
+        assert_eq!(panel.jobs.view(job_id).job.requested_by, by);
+    }
+    assert!(by.is_some());
 }

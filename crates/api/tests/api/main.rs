@@ -10,10 +10,12 @@
 mod access;
 mod contracts;
 mod errors;
+mod job_types;
 mod jobs;
 mod nodes;
 mod panel;
 mod schema;
 mod session;
 mod status;
+mod stream;
 mod wire;

@@ -25,6 +25,7 @@ async fn active_node(panel: &Panel) -> NodeId {
     let request = AcquireRequest {
         instance: instance.clone(),
         public_key: FakeKeys::PUBLIC_KEY.to_owned(),
+        runtime: None,
     };
     let acquired = panel.provider.acquire(&request, &context).await.unwrap();
     panel

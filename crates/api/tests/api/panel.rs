@@ -12,7 +12,7 @@ use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, init_service};
-use api::{ApiState, Health};
+use api::{ApiState, Health, Streams};
 use async_trait::async_trait;
 use domain_kernel::{JobId, NodeId, Secret};
 use futures_util::future::LocalBoxFuture;
@@ -92,6 +92,7 @@ impl Panel {
         let state = ApiState {
             jobs: Arc::new(JobsService::new(
                 jobs.clone(),
+                jobs.clone(),
                 nodes.clone(),
                 service.clone(),
                 signal.clone(),
@@ -99,6 +100,7 @@ impl Panel {
             nodes: service,
             accounts: Arc::new(accounts),
             clock: clock.clone(),
+            streams: Streams::new(),
             health: health.clone(),
         };
         let app = App::new().configure(api::configure(state.clone(), settings));
@@ -218,19 +220,19 @@ impl Ask<'_> {
         self.header("Content-Type", "application/json").body(body.to_owned())
     }
 
-    /// Asks, and compares the answer with what is promised of every answer and with the OpenAPI document.
-    pub(crate) async fn send(self) -> Answer {
-        let Self {
-            panel,
-            method,
-            path,
-            mut request,
-            host,
-        } = self;
-        if let Some(host) = host {
+    /// Asks, and leaves the body to be read piece by piece.
+    pub(crate) async fn open(self) -> ServiceResponse {
+        let mut request = self.request;
+        if let Some(host) = self.host {
             request = request.insert_header(("Host", host));
         }
-        let response = (panel.call)(request).await;
+        (self.panel.call)(request).await
+    }
+
+    /// Asks, and compares the answer with what is promised of every answer and with the OpenAPI document.
+    pub(crate) async fn send(self) -> Answer {
+        let (method, path) = (self.method.clone(), self.path.clone());
+        let response = self.open().await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = to_bytes(response.into_body()).await.unwrap();
         let answer = Answer {

@@ -1,4 +1,5 @@
-//! `node_provision`: acquire a machine, put Pressluft's key on it, wait for SSH, provision it, prove it ready.
+//! `node_provision`: acquire a machine, put Pressluft's key on it, wait for SSH, provision it, let its provider keep an
+//! image of it, prove it ready.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +8,8 @@ use async_trait::async_trait;
 use domain_kernel::{JobErrorCode, StopReason};
 use jobs::{Claim, Failure, Job, JobKind, Outcome, Step, StepContext, StepError, StoreError, Workflow};
 use nodes_domain::{
-    AcquireRequest, Capability, Instance, ManagedKeys, NodeChange, NodeProvisioner, NodeStatus, NodeStore, NodeTarget,
-    ProbeResult, Readiness, ReadinessProbe, RemoteCommand, SshAccess, SshError, readiness,
+    AcquireRequest, Capability, Instance, KeptImage, ManagedKeys, NodeChange, NodeProvisioner, NodeStatus, NodeStore,
+    NodeTarget, ProbeResult, Readiness, ReadinessProbe, RemoteCommand, SshAccess, SshError, readiness,
 };
 
 use super::{load, node_id, provider_of, target_of};
@@ -24,7 +25,7 @@ const PROVISION_LIMIT: Duration = Duration::from_secs(25 * 60);
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
 /// The pause between two looks.
-const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// The workflow.
 #[derive(Clone)]
@@ -55,6 +56,7 @@ impl Workflow for NodeProvision {
             Arc::new(InjectKey(self.clone())),
             Arc::new(WaitForSsh(self.clone())),
             Arc::new(Provision(self.clone())),
+            Arc::new(KeepImage(self.clone())),
             Arc::new(ProveReady(self.clone())),
         ]
     }
@@ -98,6 +100,7 @@ impl Step for Acquire {
         let request = AcquireRequest {
             instance: Instance::of(node.id),
             public_key: key.public_key,
+            runtime: Some(self.0.provisioner.runtime_image().await?),
         };
         let acquired = provider.acquire(&request, context).await?;
         let place = format!("{} at {}", request.instance.name(), acquired.hostname);
@@ -208,6 +211,37 @@ impl Step for Provision {
         context
             .detail(&format!("{} tasks ok, {} changed", summary.ok, summary.changed))
             .await;
+        Ok(())
+    }
+}
+
+/// Lets the provider keep an image of a machine that was just provisioned for the first time.
+struct KeepImage(NodeProvision);
+
+#[async_trait]
+impl Step for KeepImage {
+    fn name(&self) -> &'static str {
+        "keep_image"
+    }
+
+    async fn run(&self, job: &Job, context: &StepContext) -> Result<(), StepError> {
+        let node = load(self.0.store.as_ref(), job).await?;
+        // A machine that was ever logged in to by a proof may have been active, and hold somebody's sites since.
+        if node.last_seen_at.is_some() {
+            context.detail("not a new machine").await;
+            return Ok(());
+        }
+        let provider = provider_of(&self.0.registry, &node)?;
+        let runtime = self.0.provisioner.runtime_image().await?;
+        let kept = provider.keep_image(&Instance::of(node.id), &runtime, context).await?;
+        // A machine that was stopped for it ended its connections itself; the proof that follows opens others.
+        let detail = match kept {
+            KeptImage::NotOffered => "this provider keeps none",
+            KeptImage::Existing => "there is one already",
+            KeptImage::Made => "kept for the next node",
+            KeptImage::Failed => "none could be kept: the log says why",
+        };
+        context.detail(detail).await;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use accounts_domain::AccountStore;
 use domain_kernel::{ApiErrorCode, Secret};
 use futures_util::future::join_all;
 use operations::{Accounts, SESSION_LIFETIME, UseCaseError};
@@ -211,4 +212,79 @@ async fn a_new_password_ends_the_accounts_sessions() {
         .await
         .unwrap_err();
     assert_eq!(unknown.code(), ApiErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn logins_are_told_with_the_clients_address_and_refused_ones_without_what_was_typed() {
+    let desk = desk().await;
+    desk.login(PASSWORD, "192.0.2.1").await.unwrap();
+    assert_eq!(desk.store.opened_from(), ["192.0.2.1"]);
+    assert!(desk.store.refused_logins().is_empty());
+    assert!(desk.login("wrong", "192.0.2.2").await.is_err());
+    for typed in ["who@example.test", PASSWORD, "correct@horse"] {
+        let refused = desk.accounts.login(typed, Secret::new("x"), "192.0.2.3").await;
+        assert!(refused.is_err());
+    }
+    assert!(desk.login(&"x".repeat(1025), "192.0.2.4").await.is_err());
+    let account = desk.store.account_by_email(&EMAIL.parse().unwrap()).await.unwrap();
+    let id = account.map(|account| account.id);
+    let told: Vec<_> = desk.store.refused_logins();
+    let told: Vec<_> = told
+        .iter()
+        .map(|refused| (refused.account_id, refused.client_address.as_str(), refused.throttled))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (id, "192.0.2.2", false),
+            (None, "192.0.2.3", false),
+            (None, "192.0.2.3", false),
+            (None, "192.0.2.3", false),
+            (id, "192.0.2.4", false),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn only_the_first_of_the_throttled_tries_of_a_window_is_told() {
+    let desk = desk().await;
+    let throttled = || {
+        let told = desk.store.refused_logins();
+        told.iter().filter(|refused| refused.throttled).count()
+    };
+    for window in 1..3 {
+        for _ in 0..5 {
+            assert!(desk.login("wrong", "a").await.is_err());
+        }
+        for _ in 0..10 {
+            assert_eq!(desk.login(PASSWORD, "a").await, Err(ApiErrorCode::TooManyRequests));
+        }
+        assert_eq!((throttled(), desk.store.refused_logins().len()), (window, 6 * window));
+        desk.clock.advance(WINDOW);
+    }
+}
+
+#[tokio::test]
+async fn one_client_that_tries_many_addresses_does_not_fill_the_audit_log() {
+    let desk = desk().await;
+    for number in 0..100 {
+        let email = format!("ops{number}@example.test");
+        assert!(desk.accounts.login(&email, Secret::new("x"), "a").await.is_err());
+    }
+    assert_eq!(desk.store.refused_logins().len(), 20);
+    assert!(
+        desk.accounts
+            .login("else@example.test", Secret::new("x"), "b")
+            .await
+            .is_err()
+    );
+    assert_eq!(desk.store.refused_logins().len(), 21, "another client is told");
+    desk.clock.advance(WINDOW);
+    assert!(
+        desk.accounts
+            .login("else@example.test", Secret::new("x"), "a")
+            .await
+            .is_err()
+    );
+    assert_eq!(desk.store.refused_logins().len(), 22);
 }

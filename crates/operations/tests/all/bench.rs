@@ -85,7 +85,13 @@ impl Bench {
             host_id: HOST.to_owned(),
             max_attempts: retry.max_attempts(),
         }));
-        let jobs_service = JobsService::new(jobs.clone(), nodes.clone(), service.clone(), signal.clone());
+        let jobs_service = JobsService::new(
+            jobs.clone(),
+            jobs.clone(),
+            nodes.clone(),
+            service.clone(),
+            signal.clone(),
+        );
         let provision: Arc<dyn Workflow> = Arc::new(NodeProvision {
             store: nodes.clone(),
             registry: registry.clone(),
@@ -132,7 +138,7 @@ impl Bench {
     pub(crate) async fn asked(&self) -> (NodeId, JobId) {
         let created = self
             .service
-            .create_local(CreateLocalNode { name: None }, None)
+            .create_local(CreateLocalNode { name: None }, None, None)
             .await
             .unwrap();
         (created.node_id, created.job_id)

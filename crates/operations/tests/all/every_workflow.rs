@@ -20,7 +20,14 @@ use crate::bench::Bench;
 /// The steps of a workflow, as they are shown: a new workflow or step must be entered here.
 fn steps_of(kind: JobKind) -> &'static [&'static str] {
     match kind {
-        JobKind::NodeProvision => &["acquire", "inject_key", "wait_for_ssh", "provision", "readiness"],
+        JobKind::NodeProvision => &[
+            "acquire",
+            "inject_key",
+            "wait_for_ssh",
+            "provision",
+            "keep_image",
+            "readiness",
+        ],
         JobKind::NodeDecommission => &["disconnect", "release"],
     }
 }
@@ -31,7 +38,7 @@ async fn waiting(bench: &Bench, kind: JobKind) -> (NodeId, JobId) {
         JobKind::NodeProvision => bench.asked().await,
         JobKind::NodeDecommission => {
             let node_id = bench.active_node().await;
-            let accepted = bench.service.delete(node_id).await.unwrap();
+            let accepted = bench.service.delete(node_id, None).await.unwrap();
             (node_id, accepted.job_id)
         }
     }

@@ -1,8 +1,9 @@
 //! The use cases of jobs.
 
-use domain_kernel::{ApiErrorCode, JobErrorCode, JobId};
+use domain_kernel::{AccountId, ApiErrorCode, JobErrorCode, JobId};
 use jobs::{EventFilter, EventKind, Failure, JobFilter, JobKind, JobStatus, Outcome, PageRequest, RunEnd};
 use nodes_domain::NodeStatus;
+use operations::CreateLocalNode;
 use test_support::{Fault, ProviderMethod};
 
 use crate::bench::Bench;
@@ -15,7 +16,7 @@ fn fails_for_good() -> Fault {
 async fn only_a_job_that_failed_or_was_cancelled_can_be_asked_for_again() {
     let bench = Bench::new();
     let (_, succeeds) = bench.asked().await;
-    let refused = async |id| bench.jobs_service.retry(id).await.unwrap_err().code();
+    let refused = async |id| bench.jobs_service.retry(id, None).await.unwrap_err().code();
     assert_eq!(refused(succeeds).await, ApiErrorCode::Conflict, "queued");
     let claimed = bench.claim().await;
     assert_eq!(refused(succeeds).await, ApiErrorCode::Conflict, "running");
@@ -31,7 +32,7 @@ async fn only_a_job_that_failed_or_was_cancelled_can_be_asked_for_again() {
     let (node_id, failed) = bench.asked().await;
     bench.run().await;
     assert_eq!(bench.job(failed).status, JobStatus::Failed);
-    let again = bench.jobs_service.retry(failed).await.unwrap();
+    let again = bench.jobs_service.retry(failed, None).await.unwrap();
     assert_ne!(again.job_id, failed);
     assert_eq!(
         bench.job(failed).status,
@@ -39,9 +40,9 @@ async fn only_a_job_that_failed_or_was_cancelled_can_be_asked_for_again() {
         "what ended stays as it ended"
     );
 
-    bench.jobs_service.cancel(again.job_id).await.unwrap();
+    bench.jobs_service.cancel(again.job_id, None).await.unwrap();
     assert_eq!(bench.run().await, RunEnd::Settled(Outcome::Cancelled));
-    let third = bench.jobs_service.retry(again.job_id).await.unwrap();
+    let third = bench.jobs_service.retry(again.job_id, None).await.unwrap();
     assert_eq!(bench.run().await, RunEnd::Settled(Outcome::Succeeded));
     assert_eq!(third.node_id, node_id);
     assert_eq!(bench.node(node_id).status, NodeStatus::Active);
@@ -53,15 +54,73 @@ async fn a_failed_decommission_asked_for_again_gives_the_machine_back() {
     let node_id = bench.active_node().await;
     let failure = Failure::new(JobErrorCode::LocalProviderDenied, "not root");
     bench.provider.fail(ProviderMethod::Release, 1, Fault::Refuses(failure));
-    let first = bench.service.delete(node_id).await.unwrap();
+    let first = bench.service.delete(node_id, None).await.unwrap();
     bench.run().await;
     assert_eq!(bench.job(first.job_id).status, JobStatus::Failed);
-    let again = bench.jobs_service.retry(first.job_id).await.unwrap();
+    let again = bench.jobs_service.retry(first.job_id, None).await.unwrap();
     assert_eq!(bench.job(again.job_id).kind, JobKind::NodeDecommission);
     bench.run().await;
     assert!(bench.machines.all().is_empty());
-    let refused = bench.jobs_service.retry(first.job_id).await.unwrap_err();
+    let refused = bench.jobs_service.retry(first.job_id, None).await.unwrap_err();
     assert_eq!(refused.code(), ApiErrorCode::Conflict, "the node is gone by now");
+}
+
+#[tokio::test]
+async fn an_old_decommission_is_not_asked_for_again_after_the_node_was_provisioned() {
+    let bench = Bench::new();
+    let node_id = bench.active_node().await;
+    let failure = Failure::new(JobErrorCode::LocalProviderDenied, "not root");
+    bench.provider.fail(ProviderMethod::Release, 1, Fault::Refuses(failure));
+    let delete = bench.service.delete(node_id, None).await.unwrap();
+    bench.run().await;
+    assert_eq!(bench.job(delete.job_id).status, JobStatus::Failed);
+    bench.service.provision(node_id, None).await.unwrap();
+    bench.run().await;
+    assert_eq!(bench.node(node_id).status, NodeStatus::Active);
+    let refused = bench.jobs_service.retry(delete.job_id, None).await.unwrap_err();
+    assert_eq!(refused.code(), ApiErrorCode::Conflict);
+    assert!(refused.to_string().contains("newest job"), "{refused}");
+    assert_eq!(bench.node(node_id).status, NodeStatus::Active);
+    assert_eq!(bench.machines.all().len(), 1);
+}
+
+#[tokio::test]
+async fn an_old_provision_is_not_asked_for_again_after_a_later_one() {
+    let bench = Bench::new();
+    bench.provider.fail(ProviderMethod::Acquire, 1, fails_for_good());
+    let (node_id, first) = bench.asked().await;
+    bench.run().await;
+    bench.provider.fail(ProviderMethod::Acquire, 2, fails_for_good());
+    let second = bench.jobs_service.retry(first, None).await.unwrap();
+    bench.run().await;
+    let refused = bench.jobs_service.retry(first, None).await.unwrap_err();
+    assert_eq!(refused.code(), ApiErrorCode::Conflict);
+    assert!(refused.to_string().contains(&second.job_id.to_string()), "{refused}");
+    bench.jobs_service.retry(second.job_id, None).await.unwrap();
+    bench.run().await;
+    assert_eq!(bench.node(node_id).status, NodeStatus::Active);
+}
+
+#[tokio::test]
+async fn every_job_knows_who_asked_for_it_and_for_its_end() {
+    let bench = Bench::new();
+    let by = Some(AccountId::generate());
+    let request = CreateLocalNode { name: None };
+    let created = bench.service.create_local(request, None, by).await.unwrap();
+    bench.jobs_service.cancel(created.job_id, by).await.unwrap();
+    bench.jobs_service.cancel(created.job_id, None).await.unwrap();
+    assert_eq!(bench.jobs.cancelled_by(created.job_id), by, "whoever was first");
+    bench.run().await;
+    let again = bench.jobs_service.retry(created.job_id, by).await.unwrap();
+    bench.run().await;
+    let provision = bench.service.provision(created.node_id, by).await.unwrap();
+    bench.run().await;
+    let delete = bench.service.delete(created.node_id, by).await.unwrap();
+    for job_id in [created.job_id, again.job_id, provision.job_id, delete.job_id] {
+        assert_eq!(bench.job(job_id).requested_by, by);
+    }
+    let (_, job_id) = bench.asked().await;
+    assert_eq!(bench.job(job_id).requested_by, None);
 }
 
 #[tokio::test]
@@ -69,10 +128,10 @@ async fn a_job_that_has_ended_cannot_be_cancelled() {
     let bench = Bench::new();
     let (_, job_id) = bench.asked().await;
     bench.run().await;
-    let refused = bench.jobs_service.cancel(job_id).await.unwrap_err();
+    let refused = bench.jobs_service.cancel(job_id, None).await.unwrap_err();
     assert_eq!(refused.code(), ApiErrorCode::JobNotCancellable);
     assert!(bench.signal.cancelled().is_empty());
-    let refused = bench.jobs_service.cancel(JobId::generate()).await.unwrap_err();
+    let refused = bench.jobs_service.cancel(JobId::generate(), None).await.unwrap_err();
     assert_eq!(refused.code(), ApiErrorCode::NotFound);
 }
 
@@ -81,7 +140,7 @@ async fn a_job_that_waits_is_cancelled_by_the_next_worker_without_a_step() {
     let bench = Bench::new();
     let (node_id, job_id) = bench.asked().await;
     let wakes = bench.signal.wakes();
-    bench.jobs_service.cancel(job_id).await.unwrap();
+    bench.jobs_service.cancel(job_id, None).await.unwrap();
     assert_eq!(
         (bench.signal.cancelled(), bench.signal.wakes()),
         (vec![job_id], wakes + 1)
@@ -96,7 +155,7 @@ async fn a_job_that_waits_is_cancelled_by_the_next_worker_without_a_step() {
 async fn jobs_are_listed_by_status_kind_and_node() {
     let bench = Bench::new();
     let node_id = bench.active_node().await;
-    let deleted = bench.service.delete(node_id).await.unwrap();
+    let deleted = bench.service.delete(node_id, None).await.unwrap();
     bench.asked().await;
     let page = PageRequest { limit: 10, after: None };
     let count = |filter: JobFilter| {
@@ -143,7 +202,14 @@ async fn the_events_of_a_run_tell_its_steps_and_tasks_in_order() {
     steps.dedup();
     assert_eq!(
         steps,
-        ["acquire", "inject_key", "wait_for_ssh", "provision", "readiness"]
+        [
+            "acquire",
+            "inject_key",
+            "wait_for_ssh",
+            "provision",
+            "keep_image",
+            "readiness"
+        ]
     );
     assert!(
         events

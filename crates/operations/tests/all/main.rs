@@ -10,9 +10,11 @@
 mod accounts;
 mod bench;
 mod every_workflow;
+mod housekeeper;
 mod jobs_service;
 mod node_decommission;
 mod node_provision;
 mod nodes;
 mod readiness;
 mod reconciler;
+mod start_up;

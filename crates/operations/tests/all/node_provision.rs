@@ -57,7 +57,7 @@ async fn provisioning_an_active_node_again_adopts_its_machine_and_changes_nothin
     let bench = Bench::new();
     let node_id = bench.active_node().await;
     let before = bench.machines.all();
-    let again = bench.service.provision(node_id).await.unwrap();
+    let again = bench.service.provision(node_id, None).await.unwrap();
     bench.run().await;
     assert_eq!(bench.machines.all(), before);
     assert_eq!(bench.node(node_id).status, NodeStatus::Active);
@@ -65,6 +65,28 @@ async fn provisioning_an_active_node_again_adopts_its_machine_and_changes_nothin
         bench.step(again.job_id, "provision").detail.as_deref(),
         Some("1 tasks ok, 0 changed")
     );
+}
+
+#[tokio::test]
+async fn a_new_machine_becomes_an_image_and_one_that_was_ready_before_never_does() {
+    let bench = Bench::new();
+    let (node_id, job_id) = bench.asked().await;
+    bench.run().await;
+    assert_eq!(bench.provider.images().len(), 1);
+    let detail = bench.step(job_id, "keep_image").detail;
+    assert_eq!(detail.as_deref(), Some("kept for the next node"));
+
+    // From now on there may be sites on it.
+    let again = bench.service.provision(node_id, None).await.unwrap();
+    bench.run().await;
+    let detail = bench.step(again.job_id, "keep_image").detail;
+    assert_eq!(detail.as_deref(), Some("not a new machine"));
+    assert_eq!(bench.provider.count(ProviderMethod::KeepImage), 1);
+
+    let (_, other) = bench.asked().await;
+    bench.run().await;
+    let detail = bench.step(other, "keep_image").detail;
+    assert_eq!(detail.as_deref(), Some("there is one already"));
 }
 
 #[tokio::test]
@@ -321,7 +343,7 @@ async fn a_cancel_during_provisioning_ends_the_job_as_cancelled_and_the_node_as_
         assert!(poll!(&mut run).is_pending());
         tokio::task::yield_now().await;
     }
-    bench.jobs_service.cancel(job_id).await.unwrap();
+    bench.jobs_service.cancel(job_id, None).await.unwrap();
     assert_eq!(bench.signal.cancelled(), [job_id]);
     // The worker that hears the signal cancels the run's token.
     cancel.cancel(StopReason::Cancelled);
@@ -338,7 +360,7 @@ async fn a_cancel_during_provisioning_ends_the_job_as_cancelled_and_the_node_as_
         "a cancel gives nothing back: delete does"
     );
 
-    bench.jobs_service.retry(job_id).await.unwrap();
+    bench.jobs_service.retry(job_id, None).await.unwrap();
     assert_eq!(bench.run().await, RunEnd::Settled(Outcome::Succeeded));
     assert_eq!(bench.machines.all().len(), 1);
 }
@@ -353,7 +375,7 @@ async fn a_job_cancelled_while_it_waits_for_its_next_attempt_ends_at_once_and_to
     );
     let (node_id, job_id) = bench.asked().await;
     bench.run().await;
-    bench.jobs_service.cancel(job_id).await.unwrap();
+    bench.jobs_service.cancel(job_id, None).await.unwrap();
     assert_eq!(bench.run().await, RunEnd::Settled(Outcome::Cancelled));
     assert_eq!(bench.job(job_id).status, JobStatus::Cancelled);
     assert_eq!(bench.node(node_id).status, NodeStatus::Failed);

@@ -21,7 +21,7 @@ async fn a_request_for_a_node_writes_the_node_and_its_job_wakes_the_worker_and_t
     let name = "Blog machine".parse().unwrap();
     let created = bench
         .service
-        .create_local(CreateLocalNode { name: Some(name) }, None)
+        .create_local(CreateLocalNode { name: Some(name) }, None, None)
         .await
         .unwrap();
     let node = bench.node(created.node_id);
@@ -57,7 +57,7 @@ async fn a_request_for_a_node_is_refused_where_the_configured_provider_is_not_bu
     let bench = Bench::with(provider, registry, |workflow| workflow);
     let refused = bench
         .service
-        .create_local(CreateLocalNode { name: None }, None)
+        .create_local(CreateLocalNode { name: None }, None, None)
         .await
         .unwrap_err();
     assert_eq!(refused.code(), ApiErrorCode::BadRequest);
@@ -79,7 +79,11 @@ async fn the_same_idempotency_key_answers_the_same_node_and_for_another_request_
             request_hash,
         })
     };
-    let create = |idempotency| bench.service.create_local(CreateLocalNode { name: None }, idempotency);
+    let create = |idempotency| {
+        bench
+            .service
+            .create_local(CreateLocalNode { name: None }, idempotency, None)
+    };
     let first = create(given(account_id, "a")).await.unwrap();
     let again = create(given(account_id, "a")).await.unwrap();
     assert_eq!(
@@ -97,7 +101,7 @@ async fn the_same_idempotency_key_answers_the_same_node_and_for_another_request_
 async fn nodes_are_listed_newest_first_without_the_decommissioned_ones() {
     let bench = Bench::new();
     let gone = bench.active_node().await;
-    bench.service.delete(gone).await.unwrap();
+    bench.service.delete(gone, None).await.unwrap();
     bench.run().await;
     let mut expected = Vec::new();
     for _ in 0..3 {
@@ -142,9 +146,9 @@ async fn a_node_is_provisioned_or_deleted_from_exactly_the_statuses_that_allow_i
             node.status = status;
             bench.nodes.put(node.clone());
             let answer = if is_delete {
-                bench.service.delete(node.id).await
+                bench.service.delete(node.id, None).await
             } else {
-                bench.service.provision(node.id).await
+                bench.service.provision(node.id, None).await
             };
             match answer {
                 Ok(accepted) => assert_eq!(bench.job(accepted.job_id).status, JobStatus::Queued),
@@ -161,8 +165,8 @@ async fn a_node_that_is_not_there_is_not_found() {
     let id = NodeId::generate();
     for answer in [
         bench.service.get(id).await.map(|_| ()),
-        bench.service.provision(id).await.map(|_| ()),
-        bench.service.delete(id).await.map(|_| ()),
+        bench.service.provision(id, None).await.map(|_| ()),
+        bench.service.delete(id, None).await.map(|_| ()),
         bench.service.check_readiness(id).await.map(|_| ()),
     ] {
         assert_eq!(answer.unwrap_err().code(), ApiErrorCode::NotFound);
@@ -173,7 +177,7 @@ async fn a_node_that_is_not_there_is_not_found() {
 async fn a_second_job_for_a_node_is_a_conflict_while_the_first_waits() {
     let bench = Bench::new();
     let (node_id, _) = bench.asked().await;
-    let refused = bench.service.provision(node_id).await.unwrap_err();
+    let refused = bench.service.provision(node_id, None).await.unwrap_err();
     assert!(matches!(refused, UseCaseError::Conflict(_)));
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct JobRow {
     pub(crate) error_detail: Option<String>,
     pub(crate) created_at: i64,
     pub(crate) updated_at: i64,
+    pub(crate) requested_by: Option<String>,
+    pub(crate) log_bytes: i64,
 }
 
 impl JobRow {
@@ -59,6 +61,8 @@ impl JobRow {
             error_detail: None,
             created_at: now.as_micros(),
             updated_at: now.as_micros(),
+            requested_by: job.requested_by.map(|id| id.to_string()),
+            log_bytes: 0,
         }
     }
 
@@ -86,6 +90,7 @@ impl TryFrom<JobRow> for Job {
             environment_id: read_optional("jobs.environment_id", row.environment_id.as_deref())?,
             attempt_count: read_count("jobs.attempt_count", row.attempt_count)?,
             max_attempts: read_count("jobs.max_attempts", row.max_attempts)?,
+            requested_by: read_optional("jobs.requested_by", row.requested_by.as_deref())?,
             run_after: Timestamp::from_micros(row.run_after),
             claim_epoch: row.claim_epoch,
             locked_at: row.locked_at.map(Timestamp::from_micros),

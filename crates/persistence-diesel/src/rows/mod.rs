@@ -1,11 +1,13 @@
 //! Rows as they are stored, and how they become types of the domain.
 
 mod account;
+mod audit;
 mod event;
 mod job;
 mod node;
 
 pub(crate) use account::{AccountRow, SessionRow};
+pub(crate) use audit::AuditRow;
 pub(crate) use event::EventRow;
 pub(crate) use job::{JobRow, StepRow};
 pub(crate) use node::{NodeRow, to_json};

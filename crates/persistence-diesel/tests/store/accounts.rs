@@ -18,6 +18,7 @@ async fn open_session(db: &TestDatabase, account_id: AccountId, hash: &str, expi
         token_hash: token(hash),
         account_id,
         expires_at,
+        client_address: "192.0.2.1".to_owned(),
     };
     db.store.create_session(session).await.unwrap();
 }
@@ -93,6 +94,7 @@ store_tests! {
             token_hash: token("a"),
             account_id: AccountId::generate(),
             expires_at: db.now().plus(SECOND),
+            client_address: "192.0.2.1".to_owned(),
         };
         let refused = db.store.create_session(session).await;
         assert!(matches!(refused, Err(AccountStoreError::Backend(_))), "{refused:?}");

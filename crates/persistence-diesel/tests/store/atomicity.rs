@@ -61,7 +61,7 @@ store_tests! {
         is_backend(db.store.change_in_job(&claim, id, change).await);
         is_backend(db.store.step_finished(&claim, "one", StepStatus::Succeeded, None).await);
         is_backend(db.store.recover(Recover::All).await);
-        is_backend(db.store.request_cancel(claim.job_id).await);
+        is_backend(db.store.request_cancel(claim.job_id, None).await);
         mend_events(&db);
         let job = db.job(claim.job_id).await;
         assert_eq!((job.status, job.lost_workers, job.cancel_requested), (JobStatus::Running, 0, false));
@@ -93,7 +93,8 @@ store_tests! {
             WHERE node_id <> '{id}'");
         let second = format!("INSERT INTO jobs SELECT 'other', kind, 'queued', node_id, site_id, environment_id,
             attempt_count, max_attempts, run_after, claim_epoch, locked_at, locked_by, lease_until, lost_workers,
-            cancel_requested, started_at, finished_at, error_code, error_detail, created_at, updated_at
+            cancel_requested, started_at, finished_at, error_code, error_detail, created_at, updated_at,
+            requested_by, log_bytes
             FROM jobs WHERE node_id = '{id}'");
         for statement in [key, second] {
             let refused = db.try_execute(&statement).unwrap_err();

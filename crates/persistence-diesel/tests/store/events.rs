@@ -52,8 +52,8 @@ store_tests! {
         let (_, claim) = db.running_job().await;
         let seen = events(&db, 0, 100).await.last().unwrap().seq;
         db.store.recover(Recover::All).await.unwrap();
-        db.store.request_cancel(claim.job_id).await.unwrap();
-        db.store.request_cancel(claim.job_id).await.unwrap();
+        db.store.request_cancel(claim.job_id, None).await.unwrap();
+        db.store.request_cancel(claim.job_id, None).await.unwrap();
         let claim = db.claim().await.unwrap().claim;
         db.store.finish(&claim, &Outcome::Cancelled).await.unwrap();
         assert_eq!(told(&events(&db, seen, 100).await), [

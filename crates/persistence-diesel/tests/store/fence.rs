@@ -80,7 +80,7 @@ store_tests! {
         db.clock.advance(LEASE / 2);
         assert!(!db.store.heartbeat(&claim, LEASE).await.unwrap().cancel_requested);
         assert_eq!(db.job(claim.job_id).await.lease_until, Some(db.now().plus(LEASE)));
-        db.store.request_cancel(claim.job_id).await.unwrap();
+        db.store.request_cancel(claim.job_id, None).await.unwrap();
         assert!(db.store.heartbeat(&claim, LEASE).await.unwrap().cancel_requested);
     }
 }

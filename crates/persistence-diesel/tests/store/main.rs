@@ -8,12 +8,15 @@
 
 mod accounts;
 mod atomicity;
+mod audit;
 mod cancel;
 mod catalog;
 mod claim;
 mod concurrency;
+mod data_model;
 mod events;
 mod fence;
+mod follow;
 mod idempotency;
 mod migrations;
 mod nodes;
@@ -21,5 +24,6 @@ mod open;
 mod outcomes;
 mod postgres;
 mod recovery;
+mod retention;
 mod schema;
 mod support;

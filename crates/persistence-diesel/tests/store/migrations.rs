@@ -20,9 +20,11 @@ struct Line {
 const SQLITE_SHAPE: &str = "SELECT type || ' ' || name || ': ' || coalesce(sql, '') AS line FROM sqlite_master
     WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY line";
 
-/// The same of PostgreSQL: columns, indexes, constraints and sequences.
+/// The same of PostgreSQL: columns in their order (a dropped one leaves a gap in its own count), indexes, constraints and
+/// sequences.
 const POSTGRES_SHAPE: &str = "
-    SELECT 'column ' || table_name || '.' || column_name || ' ' || ordinal_position || ' ' || data_type || ' '
+    SELECT 'column ' || table_name || '.' || column_name || ' '
+        || row_number() OVER (PARTITION BY table_name ORDER BY ordinal_position) || ' ' || data_type || ' '
         || is_nullable || ' ' || coalesce(collation_name, '') || ' ' || is_identity AS line
         FROM information_schema.columns WHERE table_schema = current_schema()
     UNION ALL SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname = current_schema()

@@ -64,7 +64,7 @@ store_tests! {
             assert_eq!(again.job.lost_workers, 1);
             db.store.finish(&again.claim, &outcome).await.unwrap();
             assert_eq!(db.job(claim.job_id).await.lost_workers, 0, "{outcome:?}");
-            db.store.request_cancel(claim.job_id).await.unwrap();
+            db.store.request_cancel(claim.job_id, None).await.unwrap();
             let last = db.claim().await.unwrap();
             db.store.finish(&last.claim, &Outcome::Cancelled).await.unwrap();
         }

@@ -22,18 +22,22 @@ fn cases() -> Vec<&'static Case> {
     let all = [
         crate::accounts::CASES,
         crate::atomicity::CASES,
+        crate::audit::CASES,
         crate::cancel::CASES,
         crate::catalog::CASES,
         crate::claim::CASES,
         crate::concurrency::CASES,
+        crate::data_model::CASES,
         crate::events::CASES,
         crate::fence::CASES,
+        crate::follow::CASES,
         crate::idempotency::CASES,
         crate::migrations::CASES,
         crate::nodes::CASES,
         crate::open::CASES,
         crate::outcomes::CASES,
         crate::recovery::CASES,
+        crate::retention::CASES,
         crate::schema::CASES,
     ];
     all.into_iter().flatten().collect()

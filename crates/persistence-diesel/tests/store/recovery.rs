@@ -56,7 +56,7 @@ store_tests! {
 
     async fn a_recovered_job_gives_its_keys_back_and_a_cancelled_one_only_ends(db) {
         let (_, claim) = db.running_job().await;
-        db.store.request_cancel(claim.job_id).await.unwrap();
+        db.store.request_cancel(claim.job_id, None).await.unwrap();
         db.store.recover(Recover::All).await.unwrap();
         let again = db.claim().await.unwrap();
         assert!(again.job.cancel_requested);

@@ -9,13 +9,13 @@ use crate::support::{Raw, TestDatabase, store_tests};
 
 /// A column, as either side describes it.
 #[derive(Debug, PartialEq, Eq, QueryableByName)]
-struct Column {
+pub(crate) struct Column {
     #[diesel(sql_type = Text)]
-    name: String,
+    pub(crate) name: String,
     #[diesel(sql_type = Text)]
-    sql_type: String,
+    pub(crate) sql_type: String,
     #[diesel(sql_type = Bool)]
-    nullable: bool,
+    pub(crate) nullable: bool,
 }
 
 trait Described {
@@ -77,6 +77,7 @@ fn columns<T: diesel::Table<AllColumns: Columns>>(_: T) -> Vec<Column> {
 fn declared() -> Vec<(&'static str, Vec<Column>)> {
     vec![
         ("accounts", columns(schema::accounts::table)),
+        ("audit", columns(schema::audit::table)),
         ("events", columns(schema::events::table)),
         ("idempotency_keys", columns(schema::idempotency_keys::table)),
         ("job_exclusions", columns(schema::job_exclusions::table)),
@@ -93,7 +94,7 @@ struct Name {
     name: String,
 }
 
-fn tables(db: &TestDatabase) -> Vec<String> {
+pub(crate) fn tables(db: &TestDatabase) -> Vec<String> {
     let rows: Vec<Name> = match db.raw() {
         Raw::Sqlite(mut connection) => sql_query(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
@@ -110,7 +111,7 @@ fn tables(db: &TestDatabase) -> Vec<String> {
     rows.into_iter().map(|row| row.name).collect()
 }
 
-fn made(db: &TestDatabase, table: &str) -> Vec<Column> {
+pub(crate) fn made(db: &TestDatabase, table: &str) -> Vec<Column> {
     match db.raw() {
         // SQLite's row number is declared INTEGER and holds 64 bits.
         Raw::Sqlite(mut connection) => sql_query(

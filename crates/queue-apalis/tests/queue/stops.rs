@@ -19,7 +19,7 @@ async fn a_cancel_reaches_a_running_job_at_once_by_the_signal() {
         until_stopped(&context).await
     });
     bench.log.wait_for("started", 1).await;
-    bench.store.request_cancel(id).await.unwrap();
+    bench.store.request_cancel(id, None).await.unwrap();
     let asked = Instant::now();
     queue.signal.cancel(id);
     bench.reach(id, JobStatus::Cancelled).await;
@@ -37,7 +37,7 @@ async fn a_cancel_reaches_a_running_job_by_the_heartbeat_where_no_signal_came() 
         until_stopped(&context).await
     });
     bench.log.wait_for("started", 1).await;
-    bench.store.request_cancel(id).await.unwrap();
+    bench.store.request_cancel(id, None).await.unwrap();
     bench.reach(id, JobStatus::Cancelled).await;
     queue.stop().await.unwrap();
 }
@@ -52,7 +52,7 @@ async fn a_cancel_of_a_waiting_job_ends_it_even_while_its_node_is_busy() {
         until_stopped(&context).await
     });
     bench.log.wait_for("started", 1).await;
-    bench.store.request_cancel(waiting).await.unwrap();
+    bench.store.request_cancel(waiting, None).await.unwrap();
     queue.signal.cancel(waiting);
     bench.reach(waiting, JobStatus::Cancelled).await;
     assert_eq!(bench.job(busy).status, JobStatus::Running);

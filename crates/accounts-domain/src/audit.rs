@@ -1,0 +1,113 @@
+//! The audit log: who asked for what, and when. Each line is written in the transaction of what it tells, so that there
+//! is neither the one without the other.
+
+use async_trait::async_trait;
+use domain_kernel::{AccountId, Timestamp};
+use jobs::{Page, PageRequest};
+
+use crate::{AccountStoreError, Email};
+
+macro_rules! audit_texts {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant,)* }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Its stable text, as in the database.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                let found = Self::ALL.iter().find(|value| value.as_str() == text);
+                found.copied().ok_or_else(|| format!("there is no `{}` of that name", stringify!($name)))
+            }
+        }
+    };
+}
+
+audit_texts!(
+    /// What was done.
+    AuditAction {
+        /// An account was made, on the command line.
+        AccountCreated = "account.created",
+        /// An account's password was replaced and its sessions were ended, on the command line.
+        PasswordChanged = "account.password_changed",
+        /// Somebody logged in.
+        SessionOpened = "session.opened",
+        /// Somebody logged out.
+        SessionClosed = "session.closed",
+        /// A login was refused: no such account, or the wrong password.
+        LoginRefused = "login.refused",
+        /// Logins were refused without a look at the password, because too many had failed before. One line for each
+        /// time that this began, not for each try.
+        LoginThrottled = "login.throttled",
+        /// A job was asked for.
+        JobRequested = "job.requested",
+        /// A job was asked to end, or was ended because another took its place.
+        JobCancelRequested = "job.cancel_requested",
+    }
+);
+
+audit_texts!(
+    /// What a line can be about.
+    AuditSubjectKind {
+        /// An account.
+        Account = "account",
+        /// A job.
+        Job = "job",
+    }
+);
+
+/// What a line is about. It may be gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditSubject {
+    /// What it is.
+    pub kind: AuditSubjectKind,
+    /// Its id.
+    pub id: String,
+    /// An account's address.
+    pub email: Option<Email>,
+}
+
+/// A line of the audit log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditEntry {
+    /// Its place in the log; later lines have higher ones.
+    pub id: i64,
+    /// When it was done.
+    pub at: Timestamp,
+    /// The account that did it. `None`: the command line, a login that nobody was let in by, or the account is gone.
+    pub account_id: Option<AccountId>,
+    /// That account's address.
+    pub email: Option<Email>,
+    /// What was done.
+    pub action: AuditAction,
+    /// What it was done to.
+    pub subject: Option<AuditSubject>,
+    /// The client's address, for logins.
+    pub client_address: Option<String>,
+    /// More about it: an object. It holds no secret, and nothing that was typed into a login.
+    pub detail: Option<serde_json::Value>,
+}
+
+/// Reads the audit log. What is written to it is written by the stores, with what it tells.
+#[async_trait]
+pub trait AuditLog: Send + Sync {
+    /// Its lines, newest first.
+    async fn entries(&self, page: &PageRequest) -> Result<Page<AuditEntry>, AccountStoreError>;
+}

@@ -1,0 +1,130 @@
+//! Values that are no friends: they are shown as text, everywhere.
+
+use domain_kernel::{JobErrorCode, NodeId};
+use jobs::{JobStore, LogStream, NewEvent, StepStatus, TaskProgress, TaskStatus};
+use nodes_domain::{Capability, ProviderId, Unavailable};
+
+use crate::panel::{Answer, Panel};
+
+/// A tag, both quotes, a template's own marks, a mark that turns the direction of the text, and an entity.
+const NASTY: &str = "\"'><script>alert(1)</script>{{ 7 * 7 }}{% raw %}\u{202e}\u{200f}&lt;";
+
+/// The same, escaped.
+const SHOWN: &str = "&quot;&#39;&gt;&lt;script&gt;alert(1)&lt;/script&gt;{{ 7 * 7 }}{% raw %}\u{202e}\u{200f}&amp;lt;";
+
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+#[track_caller]
+fn assert_harmless(answer: &Answer, times: usize) {
+    assert_eq!(
+        answer.body.matches("alert(1)").count(),
+        answer.body.matches(SHOWN).count(),
+        "{}",
+        answer.body
+    );
+    assert!(answer.body.matches(SHOWN).count() >= times, "{}", answer.body);
+    assert!(!answer.has("<script>"), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn a_hostile_login_is_shown_as_text() {
+    let panel = Panel::new().await;
+    let long = format!("{NASTY}{}", "x".repeat(200));
+    let form = format!("email={}&password=x&next={}", encoded(&long), encoded(NASTY));
+    let answer = panel.stranger("POST", "/login").form(&form).send().await;
+    assert_eq!(answer.status, 401);
+    assert_harmless(&answer, 1);
+    let answer = panel
+        .stranger("GET", &format!("/login?next={}", encoded(NASTY)))
+        .send()
+        .await;
+    assert_harmless(&answer, 0);
+}
+
+#[tokio::test]
+async fn hostile_names_lines_and_details_are_shown_as_text() {
+    let panel = Panel::new().await;
+    let (node, _) = panel.create_node(NASTY).await;
+    let claim = panel.claim().await;
+    panel.jobs.step_started(&claim, 0, "acquire").await.unwrap();
+    panel.jobs.step_detail(&claim, "acquire", NASTY).await.unwrap();
+    panel.jobs.step_started(&claim, 1, NASTY).await.unwrap();
+    panel
+        .jobs
+        .step_finished(&claim, NASTY, StepStatus::Succeeded, Some(NASTY))
+        .await
+        .unwrap();
+    let task = TaskProgress {
+        name: NASTY.to_owned(),
+        status: TaskStatus::Failed,
+        duration_ms: None,
+        message: Some(NASTY.to_owned()),
+    };
+    panel.tell(&claim, NewEvent::task(NASTY, &task)).await;
+    let long = format!("{NASTY}{}", "x".repeat(200));
+    panel.tell(&claim, NewEvent::log(NASTY, LogStream::Stdout, &long)).await;
+    let mut hostile = panel.nodes.get(node);
+    hostile.provider = ProviderId::new(NASTY);
+    hostile.target = Some(nodes_domain::NodeTarget {
+        hostname: NASTY.to_owned(),
+        public_ip: None,
+        ssh_port: 22,
+        ssh_user: NASTY.to_owned(),
+        ssh_private_key_path: "key".into(),
+        host_key: test_support::fake_host_key("x"),
+    });
+    panel.nodes.put(hostile);
+
+    let page = panel.get("/nodes").await;
+    assert_eq!(page.status, 200);
+    assert_harmless(&page, 10);
+    // What turns the direction of text does so within its own element only.
+    page.assert_has(&[&format!("<h3><bdi>{SHOWN}</bdi></h3>")]);
+    assert_harmless(&panel.get(&format!("/nodes/{node}/row")).await, 10);
+    assert_harmless(&panel.get(&format!("/nodes/{node}/delete")).await, 3);
+}
+
+#[tokio::test]
+async fn a_hostile_failure_and_a_hostile_obstacle_are_shown_as_text() {
+    let panel = Panel::new().await;
+    panel.failed_node("first", NASTY).await;
+    panel.provider.set_capability(Capability::Unavailable(Unavailable {
+        code: JobErrorCode::LocalProviderUnavailable,
+        reason: format!("x {NASTY} `{NASTY}`"),
+        remedy: format!("x {NASTY} `{NASTY}`"),
+    }));
+    assert_harmless(&panel.get("/nodes").await, 5);
+}
+
+#[tokio::test]
+async fn what_was_typed_wrongly_comes_back_as_text() {
+    let panel = Panel::new().await;
+    let name = format!("{NASTY}{}", "x".repeat(200));
+    let form = format!(
+        "acquisition_source=local&name={}&form_key={}",
+        encoded(&name),
+        encoded(NASTY)
+    );
+    let answer = panel.post("/nodes", &form).await;
+    assert_eq!(answer.status, 400);
+    assert_harmless(&answer, 1);
+}
+
+#[tokio::test]
+async fn hostile_paths_are_not_repeated() {
+    let panel = Panel::new().await;
+    for path in [
+        format!("/{}", encoded(NASTY)),
+        format!("/nodes?cursor={}", encoded(NASTY)),
+        format!("/nodes/{}/delete", encoded(NASTY)),
+        format!("/nodes/{}/row", encoded(NASTY)),
+        format!("/assets/{}", encoded(NASTY)),
+    ] {
+        let answer = panel.get(&path).await;
+        assert!(answer.status >= 400, "{path}");
+        assert!(!answer.has("alert(1)"), "{answer:?}");
+    }
+    assert!(NASTY.parse::<NodeId>().is_err());
+}

@@ -1,0 +1,269 @@
+//! The list of nodes, and the row that an open page asks for again.
+
+use std::time::Duration;
+
+use domain_kernel::JobErrorCode;
+use jobs::{Failure, JobStore, LogStream, NewEvent, Outcome, StepStatus, TaskProgress, TaskStatus};
+use nodes_domain::{Capability, NodeStatus, Unavailable};
+
+use test_support::ProviderMethod;
+
+use crate::panel::Panel;
+
+#[tokio::test]
+async fn an_empty_list_teaches_the_next_step_and_offers_two_ways_to_create() {
+    let panel = Panel::new().await;
+    let page = panel.get("/nodes").await;
+    assert_eq!(page.status, 200);
+    page.assert_has(&[
+        "No nodes yet",
+        "Press <b>Create Local Node</b>",
+        "<code>fake</code>",
+        "data-after=\"0\"",
+    ]);
+    page.assert_has(&["Remote nodes come next", "Nothing falls back"]);
+    let buttons = page
+        .body
+        .split("<button")
+        .skip(1)
+        .filter_map(|button| button.split("</button>").next());
+    let creating: Vec<_> = buttons.filter(|button| button.contains("Create ")).collect();
+    assert_eq!(creating.len(), 2);
+    assert!(creating[0].ends_with(">Create Local Node") && !creating[0].contains(" disabled"));
+    assert!(creating[1].ends_with(">Create Remote Node") && creating[1].contains(" disabled"));
+    // The list is empty to the last character: the stylesheet shows the empty state by it.
+    assert_eq!(page.text_of("<ol class=\"nodes\""), "");
+    assert!(page.body.contains("data-first></ol>"), "{}", page.body);
+}
+
+#[tokio::test]
+async fn an_unavailable_provider_says_why_and_what_to_run_before_anything_is_sent() {
+    let panel = Panel::new().await;
+    panel.provider.set_capability(Capability::Unavailable(Unavailable {
+        code: JobErrorCode::LocalProviderUnavailable,
+        reason: "`multipass` is not on the PATH".to_owned(),
+        remedy: "install it with `snap install multipass`".to_owned(),
+    }));
+    let page = panel.get("/nodes").await;
+    page.assert_has(&[
+        "<code>multipass</code> is not on the PATH.",
+        "Install it with <code>snap install multipass</code>.",
+        "LOCAL_PROVIDER_UNAVAILABLE",
+        "aria-describedby=\"local-obstacle\" disabled>Create Local Node",
+    ]);
+}
+
+#[tokio::test]
+async fn a_provider_is_looked_at_anew_after_a_few_seconds() {
+    let panel = Panel::new().await;
+    for _ in 0..3 {
+        panel.get("/nodes").await;
+    }
+    assert_eq!(panel.provider.count(ProviderMethod::Capability), 1);
+    panel.clock.advance(Duration::from_secs(5));
+    panel.get("/nodes").await;
+    assert_eq!(panel.provider.count(ProviderMethod::Capability), 2);
+}
+
+#[tokio::test]
+async fn a_row_tells_of_a_job_at_work() {
+    let panel = Panel::new().await;
+    let (node, job) = panel.create_node("first").await;
+    let claim = panel.claim().await;
+    panel.jobs.step_started(&claim, 0, "acquire").await.unwrap();
+    panel.clock.advance(Duration::from_secs(3));
+    let detail = Some("pressluft-x at 10.0.0.2");
+    panel
+        .jobs
+        .step_finished(&claim, "acquire", StepStatus::Succeeded, detail)
+        .await
+        .unwrap();
+    panel.jobs.step_started(&claim, 1, "inject_key").await.unwrap();
+    let task = TaskProgress {
+        name: "Install nginx".to_owned(),
+        status: TaskStatus::Changed,
+        duration_ms: Some(5120),
+        message: None,
+    };
+    let task = panel.tell(&claim, NewEvent::task("inject_key", &task)).await;
+    let line = panel
+        .tell(&claim, NewEvent::log("inject_key", LogStream::Stdout, "a line"))
+        .await;
+
+    let page = panel.get("/nodes").await;
+    page.assert_has(&[
+        &format!("data-node=\"{node}\" data-status=\"provisioning\" data-ready=\"false\""),
+        &format!("data-after=\"{line}\""),
+        "data-step=\"acquire\" data-step-status=\"succeeded\"",
+        "pressluft-x at 10.0.0.2",
+        "3.0 s",
+        "data-step=\"inject_key\" data-step-status=\"started\"",
+        "data-running-since=\"2030-01-01T00:00:03Z\"",
+        "data-step=\"wait_for_ssh\" data-step-status=\"pending\"",
+        "data-step=\"readiness\" data-step-status=\"pending\"",
+        "to come",
+        "attempt 1 of 3",
+        &format!("data-events data-job=\"{job}\" data-last=\"{line}\""),
+        &format!("<li data-seq=\"{task}\" data-kind=\"task\" data-status=\"changed\">"),
+        "Install nginx",
+        "changed, 5.1 s",
+        &format!("<li data-seq=\"{line}\" data-kind=\"log\" data-status=\"stdout\">"),
+        "The node is not active. Wait for its running job, or provision it again. Its status is provisioning.",
+        "node_status_not_active",
+    ]);
+    // What can be asked for now: to cancel, and nothing that needs a node at rest.
+    page.assert_has(&[&format!("action=\"/jobs/{job}/cancel\"")]);
+    assert!(!page.has("/provision\"") && !page.has("/retry\"") && !page.has("/delete\""));
+}
+
+#[tokio::test]
+async fn a_failed_job_tells_its_code_what_happened_and_what_to_do() {
+    let panel = Panel::new().await;
+    let (node, job) = panel.failed_node("first", "`multipass` is not on the PATH").await;
+    let page = panel.get("/nodes").await;
+    page.assert_has(&[
+        &format!("data-node=\"{node}\" data-status=\"failed\" data-ready=\"false\""),
+        "data-error=\"LOCAL_PROVIDER_UNAVAILABLE\"",
+        "The local provider cannot run on this host. <code>multipass</code> is not on the PATH.",
+        "Run <code>pressluft doctor</code>: it names what is missing",
+        "data-step=\"acquire\" data-step-status=\"failed\"",
+        "data-step=\"provision\" data-step-status=\"pending\"",
+        "not reached",
+        &format!("action=\"/jobs/{job}/retry\""),
+        &format!("href=\"/nodes/{node}/delete\""),
+    ]);
+    // `Retry` is to provision again; there is one button for it.
+    assert!(!page.has("/provision\"") && !page.has("/cancel\""));
+}
+
+#[tokio::test]
+async fn a_ready_node_is_ready_and_its_job_is_out_of_the_way() {
+    let panel = Panel::new().await;
+    let (node, job) = panel.create_node("first").await;
+    let claim = panel.claim().await;
+    panel.settle(&claim, node, Outcome::Succeeded, NodeStatus::Active).await;
+    let mut ready = panel.nodes.get(node);
+    ready.target = None;
+    panel.nodes.put(ready);
+    let page = panel.get("/nodes").await;
+    // Active without an address is not ready: the row follows the rule and not the status.
+    page.assert_has(&["data-status=\"active\" data-ready=\"false\"", "node_host_missing"]);
+    page.assert_has(&[
+        &format!("data-key=\"job-{job}\" data-job=\"{job}\" data-job-status=\"succeeded\">"),
+        &format!("action=\"/nodes/{node}/provision\""),
+        &format!("href=\"/nodes/{node}/delete\""),
+    ]);
+    assert!(!page.has("/retry\"") && !page.has("/cancel\""));
+}
+
+#[tokio::test]
+async fn a_new_attempt_shows_its_own_steps_and_why_the_last_one_failed() {
+    let panel = Panel::new().await;
+    let (node, _) = panel.create_node("first").await;
+    let claim = panel.claim().await;
+    panel.jobs.step_started(&claim, 0, "acquire").await.unwrap();
+    panel
+        .jobs
+        .step_finished(&claim, "acquire", StepStatus::Failed, None)
+        .await
+        .unwrap();
+    let retry = Outcome::Retry {
+        failure: Failure::new(JobErrorCode::LocalAcquisitionTimeout, "No address yet"),
+        run_after: domain_kernel::Clock::now(panel.clock.as_ref()).plus(Duration::from_secs(60)),
+    };
+    panel.settle(&claim, node, retry, NodeStatus::Provisioning).await;
+    let waits = panel.get("/nodes").await;
+    waits.assert_has(&[
+        "waiting for its next attempt",
+        "attempt 2 of 3",
+        "The next attempt starts <time",
+        ">in 1 minute</time>",
+        "LOCAL_ACQUISITION_TIMEOUT",
+        "data-step=\"acquire\" data-step-status=\"failed\"",
+    ]);
+    panel.clock.advance(Duration::from_secs(61));
+    panel.claim().await;
+    let runs = panel.get("/nodes").await;
+    runs.assert_has(&[
+        "data-step=\"acquire\" data-step-status=\"pending\"",
+        "LOCAL_ACQUISITION_TIMEOUT",
+    ]);
+}
+
+#[tokio::test]
+async fn times_are_relative_with_the_exact_one_beside() {
+    let panel = Panel::new().await;
+    panel.create_node("first").await;
+    panel.clock.advance(Duration::from_secs(300));
+    let page = panel.get("/nodes").await;
+    page.assert_has(&[
+        "<time datetime=\"2030-01-01T00:00:00Z\" title=\"2030-01-01 00:00:00 UTC\" data-relative>5 minutes ago</time>",
+        "data-now=\"2030-01-01T00:05:00Z\"",
+    ]);
+}
+
+#[tokio::test]
+async fn the_list_goes_on_on_further_pages() {
+    let panel = Panel::new().await;
+    for number in 0..21 {
+        panel.create_node(&format!("number {number}.")).await;
+    }
+    let first = panel.get("/nodes").await;
+    assert_eq!(first.body.matches("data-node=").count(), 20);
+    assert!(first.has("number 20.") && !first.has("number 0."));
+    first.assert_has(&[" data-first data-more>"]);
+    let next = first.value_of("href=\"/nodes?cursor=").to_owned();
+    let second = panel.get(&format!("/nodes?cursor={next}")).await;
+    assert_eq!(second.body.matches("data-node=").count(), 1);
+    second.assert_has(&["number 0.", "href=\"/nodes\">Newest nodes"]);
+    assert!(!second.has("data-first") && !second.has("data-more"));
+    let wrong = panel.get("/nodes?cursor=x").await;
+    assert_eq!(wrong.status, 400);
+    wrong.assert_has(&["There is no such page of the list."]);
+}
+
+#[tokio::test]
+async fn a_rows_fragment_is_the_row_of_the_page() {
+    let panel = Panel::new().await;
+    let (node, _) = panel.failed_node("first", "no").await;
+    let page = panel.get("/nodes").await;
+    let row = panel.get(&format!("/nodes/{node}/row")).await;
+    assert_eq!(row.status, 200);
+    assert!(row.body.trim_start().starts_with("<li") && !row.has("<html"));
+    assert!(page.has(row.body.trim()), "the page has another row");
+    assert_eq!(panel.get("/nodes/x/row").await.status, 404);
+    let unknown = domain_kernel::NodeId::generate();
+    assert_eq!(panel.get(&format!("/nodes/{unknown}/row")).await.status, 404);
+}
+
+#[tokio::test]
+async fn the_words_for_steps_are_those_of_the_workflows() {
+    let panel = Panel::new().await;
+    let (node, _) = panel.create_node("first").await;
+    let claim = panel.claim().await;
+    panel.settle(&claim, node, Outcome::Succeeded, NodeStatus::Active).await;
+    for (request, steps, end) in [
+        ("provision", crate::workflow_steps::node_provision(), NodeStatus::Active),
+        (
+            "delete",
+            crate::workflow_steps::node_decommission(),
+            NodeStatus::Decommissioned,
+        ),
+    ] {
+        panel.post(&format!("/nodes/{node}/{request}"), "").await.location();
+        let row = panel.get(&format!("/nodes/{node}/row")).await;
+        let shown: Vec<_> = row
+            .body
+            .split("data-step=\"")
+            .skip(1)
+            .map(|rest| rest.split('"').next().unwrap())
+            .collect();
+        assert_eq!(shown, steps);
+        for step in steps {
+            // None is called by its name for programs.
+            assert!(!row.has(&format!(">{step}<")), "{step} has no words");
+        }
+        let claim = panel.claim().await;
+        panel.settle(&claim, node, Outcome::Succeeded, end).await;
+    }
+}

@@ -1,0 +1,277 @@
+//! A server in memory, and how to ask it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::App;
+use actix_web::body::to_bytes;
+use actix_web::dev::{Service, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::HeaderMap;
+use actix_web::test::{TestRequest, init_service};
+use devserver_ui::UiState;
+use domain_kernel::{JobErrorCode, JobId, NodeId, Secret};
+use futures_util::future::LocalBoxFuture;
+use http_session::HttpSettings;
+use jobs::{Claim, Failure, JobStore, NewEvent, Outcome, StepStatus, WorkerId};
+use nodes_domain::{NodeChange, NodeStatus, NodeStore, ProviderId};
+use operations::{Accounts, CreateLocalNode, JobsService, NodeDeps, NodesService, ProviderRegistry};
+use test_support::{
+    FakeKeys, FakeProbe, FakeProvider, ManualClock, MemoryAccounts, MemoryJobs, MemoryNodes, NumberedTokens,
+    PlainHasher, RecordingSignal,
+};
+
+pub(crate) const BIND: &str = "127.0.0.1:8080";
+pub(crate) const ORIGIN: &str = "http://127.0.0.1:8080";
+pub(crate) const EMAIL: &str = "ops@example.test";
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+type Call = Box<dyn Fn(TestRequest) -> LocalBoxFuture<'static, ServiceResponse>>;
+
+/// A server in memory with one account that is logged in.
+pub(crate) struct Panel {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) jobs: Arc<MemoryJobs>,
+    pub(crate) nodes: Arc<MemoryNodes>,
+    pub(crate) provider: Arc<FakeProvider>,
+    pub(crate) service: Arc<NodesService>,
+    cookie: String,
+    call: Call,
+}
+
+impl Panel {
+    pub(crate) async fn new() -> Self {
+        let clock = Arc::new(ManualClock::new());
+        let jobs = Arc::new(MemoryJobs::new(clock.clone()));
+        let nodes = Arc::new(MemoryNodes::new(clock.clone(), jobs.clone()));
+        let provider = Arc::new(FakeProvider::new("fake"));
+        let signal = Arc::new(RecordingSignal::default());
+        let store = Arc::new(MemoryAccounts::new(clock.clone()));
+        let hasher = Arc::new(PlainHasher::default());
+        let accounts = Accounts::new(store, hasher, Arc::new(NumberedTokens::default()), clock.clone());
+        accounts.create(EMAIL, Secret::new(PASSWORD)).await.unwrap();
+        let opened = accounts.login(EMAIL, Secret::new(PASSWORD), "test").await.unwrap();
+        let service = Arc::new(NodesService::new(NodeDeps {
+            store: nodes.clone(),
+            registry: ProviderRegistry::new(ProviderId::new("fake")).with(provider.clone()),
+            keys: Arc::new(FakeKeys::default()),
+            probe: Arc::new(FakeProbe::new(provider.machines())),
+            clock: clock.clone(),
+            signal: signal.clone(),
+            host_id: "host-a".to_owned(),
+            max_attempts: 3,
+        }));
+        let jobs_service = JobsService::new(jobs.clone(), jobs.clone(), nodes.clone(), service.clone(), signal);
+        let ui = UiState::new(
+            service.clone(),
+            Arc::new(jobs_service),
+            Arc::new(accounts),
+            clock.clone(),
+        );
+        let settings = HttpSettings::new(BIND, None).unwrap();
+        let app = App::new().configure(devserver_ui::configure(ui.unwrap(), settings));
+        let app = Rc::new(init_service(app).await);
+        let call: Call = Box::new(move |request| {
+            let answer = app.call(request.to_request());
+            Box::pin(async move { answer.await.unwrap() })
+        });
+        Self {
+            clock,
+            jobs,
+            nodes,
+            provider,
+            service,
+            cookie: format!("session_token={}", opened.token.0.expose()),
+            call,
+        }
+    }
+
+    /// A request of the operator.
+    pub(crate) fn ask(&self, method: &str, path: &str) -> Ask<'_> {
+        self.stranger(method, path).header("Cookie", &self.cookie)
+    }
+
+    /// A request of somebody without a session.
+    pub(crate) fn stranger(&self, method: &str, path: &str) -> Ask<'_> {
+        let request = TestRequest::with_uri(path)
+            .method(Method::from_bytes(method.as_bytes()).unwrap())
+            .append_header(("Accept", "text/html"));
+        Ask {
+            panel: self,
+            request,
+            host: BIND.to_owned(),
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path).send().await
+    }
+
+    /// Sends a form of a page of ours.
+    pub(crate) async fn post(&self, path: &str, form: &str) -> Answer {
+        self.ask("POST", path).form(form).send().await
+    }
+
+    /// A node that was asked for; its job waits.
+    pub(crate) async fn create_node(&self, name: &str) -> (NodeId, JobId) {
+        let request = CreateLocalNode {
+            name: Some(name.parse().unwrap()),
+        };
+        let created = self.service.create_local(request, None, None).await.unwrap();
+        // Ids rise with time: the next node is a later one.
+        (created.node_id, created.job_id)
+    }
+
+    /// Takes the oldest waiting job, as a worker would.
+    pub(crate) async fn claim(&self) -> Claim {
+        let worker = WorkerId::new("worker-1");
+        let claimed = self.jobs.claim(&worker, Duration::from_secs(30)).await.unwrap();
+        claimed.unwrap().claim
+    }
+
+    /// Ends a job's run and what it means for its node.
+    pub(crate) async fn settle(&self, claim: &Claim, node: NodeId, outcome: Outcome, status: NodeStatus) {
+        let change = NodeChange::status(status);
+        self.nodes.settle_job(claim, &outcome, node, change).await.unwrap();
+    }
+
+    /// A node whose provisioning failed at its first step.
+    pub(crate) async fn failed_node(&self, name: &str, detail: &str) -> (NodeId, JobId) {
+        let (node, job) = self.create_node(name).await;
+        let claim = self.claim().await;
+        self.jobs.step_started(&claim, 0, "acquire").await.unwrap();
+        self.jobs
+            .step_finished(&claim, "acquire", StepStatus::Failed, Some(detail))
+            .await
+            .unwrap();
+        let failure = Failure::new(JobErrorCode::LocalProviderUnavailable, detail);
+        self.settle(&claim, node, Outcome::Failed(failure), NodeStatus::Failed)
+            .await;
+        (node, job)
+    }
+
+    /// Tells an event of a running job; its number.
+    pub(crate) async fn tell(&self, claim: &Claim, event: NewEvent) -> i64 {
+        self.jobs.append(claim, event).await.unwrap();
+        self.jobs.all_events().last().unwrap().seq
+    }
+}
+
+/// A request.
+pub(crate) struct Ask<'a> {
+    panel: &'a Panel,
+    request: TestRequest,
+    host: String,
+}
+
+impl Ask<'_> {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.append_header((name, value));
+        self
+    }
+
+    pub(crate) fn host(mut self, host: &str) -> Self {
+        self.host = host.to_owned();
+        self
+    }
+
+    /// A form, as a browser sends one from a page of ours.
+    pub(crate) fn form(self, form: &str) -> Self {
+        let mut asked = self
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .header("Origin", ORIGIN)
+            .header("Sec-Fetch-Site", "same-origin");
+        asked.request = asked.request.set_payload(form.to_owned());
+        asked
+    }
+
+    /// Asks, and looks at what is promised of every answer.
+    pub(crate) async fn send(self) -> Answer {
+        let request = self.request.insert_header(("Host", self.host));
+        let response = (self.panel.call)(request).await;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = to_bytes(response.into_body()).await.unwrap();
+        let answer = Answer {
+            status,
+            headers,
+            body: String::from_utf8(body.to_vec()).unwrap(),
+        };
+        answer.keeps_its_promises();
+        answer
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn location(&self) -> &str {
+        assert_eq!(self.status, 303, "{self:?}");
+        self.header("Location").unwrap()
+    }
+
+    pub(crate) fn has(&self, part: &str) -> bool {
+        self.body.contains(part)
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_has(&self, parts: &[&str]) {
+        for part in parts {
+            assert!(self.has(part), "{part:?} is missing in {}", self.body);
+        }
+    }
+
+    /// The text of the element that begins with `opening`, up to the next tag.
+    #[track_caller]
+    pub(crate) fn text_of(&self, opening: &str) -> &str {
+        let (_, rest) = self
+            .body
+            .split_once(opening)
+            .unwrap_or_else(|| panic!("no {opening:?} in {}", self.body));
+        let (_, text) = rest.split_once('>').unwrap();
+        text.split('<').next().unwrap().trim()
+    }
+
+    /// The value of the attribute that begins with `opening`, as in `value="`.
+    #[track_caller]
+    pub(crate) fn value_of(&self, opening: &str) -> &str {
+        let (_, rest) = self
+            .body
+            .split_once(opening)
+            .unwrap_or_else(|| panic!("no {opening:?} in {}", self.body));
+        rest.split('"').next().unwrap()
+    }
+
+    fn keeps_its_promises(&self) {
+        for (name, value) in [("X-Content-Type-Options", "nosniff"), ("X-Frame-Options", "DENY")] {
+            assert_eq!(self.header(name), Some(value), "{name} of {self:?}");
+        }
+        let policy = self.header("Content-Security-Policy").unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'") && !policy.contains("unsafe"),
+            "{policy}"
+        );
+        if self.header("Content-Type") == Some("text/html; charset=utf-8") {
+            assert_eq!(self.header("Cache-Control"), Some("no-store"));
+            assert_eq!(self.header("Referrer-Policy"), Some("same-origin"));
+            assert!(
+                !self.has("<style") && !self.has(" style=\"") && !self.has(" onclick="),
+                "inline: {self:?}"
+            );
+            assert!(
+                !self.has("http://") && !self.has("https://"),
+                "another origin: {self:?}"
+            );
+        }
+    }
+}

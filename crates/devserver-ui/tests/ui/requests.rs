@@ -1,0 +1,193 @@
+//! What can be asked for by forms.
+
+use jobs::{JobStatus, Outcome};
+use nodes_domain::NodeStatus;
+
+use crate::panel::Panel;
+
+#[tokio::test]
+async fn a_local_node_is_created_with_or_without_a_name() {
+    let panel = Panel::new().await;
+    for form in [
+        "acquisition_source=local&name=",
+        "acquisition_source=local&name=+first+",
+        "acquisition_source=local",
+    ] {
+        assert_eq!(panel.post("/nodes", form).await.location(), "/nodes");
+    }
+    let nodes = panel.nodes.all();
+    let names: Vec<_> = nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(nodes.len(), 3);
+    assert!(names[0].starts_with("node-") && names[1] == "first");
+}
+
+#[tokio::test]
+async fn a_form_that_is_sent_twice_makes_one_node() {
+    let panel = Panel::new().await;
+    let key = panel
+        .get("/nodes")
+        .await
+        .value_of("name=\"form_key\" value=\"")
+        .to_owned();
+    let form = format!("acquisition_source=local&name=first&form_key={key}");
+    for _ in 0..2 {
+        assert_eq!(panel.post("/nodes", &form).await.location(), "/nodes");
+    }
+    assert_eq!(panel.nodes.all().len(), 1);
+    // With another name it is another request, from the same page too.
+    let other = form.replace("first", "second");
+    assert_eq!(panel.post("/nodes", &other).await.location(), "/nodes");
+    assert_eq!(panel.nodes.all().len(), 2);
+}
+
+#[tokio::test]
+async fn a_bad_name_is_told_at_its_field_and_stays_there() {
+    let panel = Panel::new().await;
+    let name = "x".repeat(101);
+    let answer = panel
+        .post("/nodes", &format!("acquisition_source=local&name={name}"))
+        .await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(
+        answer.text_of("id=\"name-error\""),
+        "A node&#39;s name has 1 to 100 characters and no control characters."
+    );
+    answer.assert_has(&[
+        &format!("value=\"{name}\""),
+        "aria-invalid=\"true\" aria-describedby=\"name-error\"",
+    ]);
+    assert!(panel.nodes.all().is_empty());
+}
+
+#[tokio::test]
+async fn another_source_than_local_is_refused_and_nothing_stands_in_for_it() {
+    let panel = Panel::new().await;
+    for form in ["acquisition_source=remote&name=first", "name=first", ""] {
+        let answer = panel.post("/nodes", form).await;
+        assert_eq!(answer.status, 400, "{form}");
+        assert_eq!(
+            answer.text_of("class=\"alert\""),
+            "Only local nodes can be created in this version."
+        );
+    }
+    assert!(panel.nodes.all().is_empty());
+}
+
+#[tokio::test]
+async fn a_node_at_rest_is_provisioned_again() {
+    let panel = Panel::new().await;
+    let (node, _) = panel.create_node("first").await;
+    let claim = panel.claim().await;
+    panel.settle(&claim, node, Outcome::Succeeded, NodeStatus::Active).await;
+    assert_eq!(
+        panel.post(&format!("/nodes/{node}/provision"), "").await.location(),
+        "/nodes"
+    );
+    assert_eq!(panel.nodes.get(node).status, NodeStatus::Provisioning);
+    // While that job waits, another one is refused: the list says why.
+    let again = panel.post(&format!("/nodes/{node}/provision"), "").await;
+    assert_eq!(again.status, 409);
+    assert!(
+        again
+            .text_of("class=\"alert\"")
+            .contains("works on this node. Wait for its end or cancel it")
+    );
+    again.assert_has(&["<h1>Nodes</h1>", "first"]);
+}
+
+#[tokio::test]
+async fn deleting_says_what_will_be_destroyed_and_asks_first() {
+    let panel = Panel::new().await;
+    let (node, _) = panel.failed_node("first", "no").await;
+    let ask = panel.get(&format!("/nodes/{node}/delete")).await;
+    assert_eq!(ask.status, 200);
+    ask.assert_has(&[
+        "Delete <bdi>first</bdi>?",
+        &format!("This destroys the machine <code>pressluft-{}</code>", node.short()),
+        "It cannot be undone.",
+        &format!("action=\"/nodes/{node}/delete\""),
+    ]);
+    assert_eq!(
+        panel.nodes.get(node).status,
+        NodeStatus::Failed,
+        "asking changed something"
+    );
+    assert_eq!(
+        panel.post(&format!("/nodes/{node}/delete"), "").await.location(),
+        "/nodes"
+    );
+    assert_eq!(panel.nodes.get(node).status, NodeStatus::Decommissioning);
+
+    let claim = panel.claim().await;
+    panel
+        .settle(&claim, node, Outcome::Succeeded, NodeStatus::Decommissioned)
+        .await;
+    let gone = panel.get(&format!("/nodes/{node}/delete")).await;
+    assert!(gone.has("This node is deleted already.") && !gone.has("Delete this node"));
+    // A page that is open still shows it, as gone; the list does not.
+    let row = panel.get(&format!("/nodes/{node}/row")).await;
+    row.assert_has(&[
+        "data-status=\"decommissioned\" data-ready=\"false\"",
+        "The machine is gone.",
+    ]);
+    assert!(!row.has("<button") && !row.has("/delete\""));
+    assert!(panel.get("/nodes").await.has("No nodes yet"));
+    assert_eq!(panel.post(&format!("/nodes/{node}/delete"), "").await.status, 409);
+}
+
+#[tokio::test]
+async fn a_node_that_a_job_works_on_is_not_deleted() {
+    let panel = Panel::new().await;
+    let (node, _) = panel.create_node("first").await;
+    panel.claim().await;
+    let ask = panel.get(&format!("/nodes/{node}/delete")).await;
+    assert!(ask.has("A job works on this node.") && !ask.has("Delete this node"));
+    let answer = panel.post(&format!("/nodes/{node}/delete"), "").await;
+    assert_eq!(answer.status, 409);
+    assert_eq!(panel.nodes.get(node).status, NodeStatus::Provisioning);
+}
+
+#[tokio::test]
+async fn a_job_is_cancelled_and_asked_for_again() {
+    let panel = Panel::new().await;
+    let (node, job) = panel.create_node("first").await;
+    let claim = panel.claim().await;
+    assert_eq!(
+        panel.post(&format!("/jobs/{job}/cancel"), "").await.location(),
+        "/nodes"
+    );
+    assert!(panel.jobs.view(job).job.cancel_requested);
+    let page = panel.get("/nodes").await;
+    assert!(page.has("being cancelled") && !page.has("/cancel\""));
+
+    panel.settle(&claim, node, Outcome::Cancelled, NodeStatus::Failed).await;
+    let late = panel.post(&format!("/jobs/{job}/cancel"), "").await;
+    assert_eq!(late.status, 409);
+    assert!(late.text_of("class=\"alert\"").contains("has ended already"));
+
+    assert_eq!(panel.post(&format!("/jobs/{job}/retry"), "").await.location(), "/nodes");
+    let claim = panel.claim().await;
+    assert_ne!(claim.job_id, job);
+    assert_eq!(panel.jobs.view(claim.job_id).job.status, JobStatus::Running);
+    assert_eq!(
+        panel.post(&format!("/jobs/{}/retry", claim.job_id), "").await.status,
+        409
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_page_that_says_so() {
+    let panel = Panel::new().await;
+    let unknown = domain_kernel::NodeId::generate();
+    for path in [
+        format!("/nodes/{unknown}/provision"),
+        format!("/nodes/{unknown}/delete"),
+        "/nodes/x/delete".to_owned(),
+        format!("/jobs/{unknown}/cancel"),
+        "/jobs/x/retry".to_owned(),
+    ] {
+        let answer = panel.post(&path, "").await;
+        assert_eq!(answer.status, 404, "{path}");
+        answer.assert_has(&["<h1>Not found</h1>", "There is no such "]);
+    }
+}

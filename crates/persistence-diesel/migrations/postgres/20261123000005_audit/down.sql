@@ -1,0 +1,2 @@
+ALTER TABLE jobs DROP COLUMN requested_by;
+DROP TABLE audit;

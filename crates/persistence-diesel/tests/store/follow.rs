@@ -1,0 +1,69 @@
+//! What a page that follows events asks for.
+
+use domain_kernel::NodeId;
+use futures_util::FutureExt;
+use jobs::{EventFeed, EventWatch, JobCatalog, JobKind, JobStore, LogStream, NewEvent, NewJob, Outcome};
+use nodes_domain::{NodeStatus, NodeStore};
+
+use crate::support::{TestDatabase, store_tests};
+
+async fn tell(db: &TestDatabase, claim: &jobs::Claim, line: &str) {
+    let event = NewEvent::log("provision", LogStream::Stdout, line);
+    db.store.append(claim, event).await.unwrap();
+}
+
+/// Whether something was committed since the last look.
+fn is_told(watch: &mut dyn EventWatch) -> bool {
+    watch.changed().now_or_never().is_some()
+}
+
+store_tests! {
+    async fn the_newest_job_of_each_node_is_found_at_once(db) {
+        let (first, claim) = db.running_job().await;
+        db.store.finish(&claim, &Outcome::Cancelled).await.unwrap();
+        let (second, other) = db.running_job().await;
+        db.store.step_started(&other, 0, "acquire").await.unwrap();
+        let found = db.store.latest_jobs(&[first, second, NodeId::generate()]).await.unwrap();
+        let ids: Vec<_> = found.iter().map(|view| view.job.id).collect();
+        assert_eq!(ids.len(), 2);
+        assert!(ids.contains(&claim.job_id) && ids.contains(&other.job_id));
+        let view = found.iter().find(|view| view.job.id == other.job_id).unwrap();
+        assert_eq!(view.steps.len(), 1);
+        assert!(db.store.latest_jobs(&[]).await.unwrap().is_empty());
+
+        let node = db.node(first).await;
+        let job = NewJob::on_node(JobKind::NodeProvision, first, 3);
+        let again = job.id;
+        let status = NodeStatus::Provisioning;
+        db.store.enqueue(first, node.state_version, status, job, false).await.unwrap();
+        let found = db.store.latest_jobs(&[first]).await.unwrap();
+        assert_eq!(found.iter().map(|view| view.job.id).collect::<Vec<_>>(), [again]);
+    }
+
+    async fn the_newest_events_of_a_job_come_in_their_order(db) {
+        assert_eq!(db.store.last_seq().await.unwrap(), 0);
+        let (_, claim) = db.running_job().await;
+        for line in ["a", "b", "c"] {
+            tell(&db, &claim, line).await;
+        }
+        db.running_job().await;
+        let newest = db.store.latest_events(claim.job_id, 2).await.unwrap();
+        let lines: Vec<_> = newest.iter().map(|event| event.data["line"].as_str().unwrap()).collect();
+        assert_eq!(lines, ["b", "c"]);
+        assert!(db.store.last_seq().await.unwrap() > newest[1].seq);
+    }
+
+    async fn who_watches_is_told_of_every_commit_and_of_no_look(db) {
+        let (_, claim) = db.running_job().await;
+        let mut watch = db.store.watch();
+        assert!(!is_told(watch.as_mut()));
+        db.store.last_seq().await.unwrap();
+        assert!(!is_told(watch.as_mut()), "a look is no news");
+        tell(&db, &claim, "one").await;
+        tell(&db, &claim, "two").await;
+        assert!(is_told(watch.as_mut()));
+        assert!(!is_told(watch.as_mut()), "what was told is told once");
+        tell(&db, &claim, "three").await;
+        assert!(is_told(watch.as_mut()));
+    }
+}
