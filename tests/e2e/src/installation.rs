@@ -44,6 +44,19 @@ fn program() -> PathBuf {
     program
 }
 
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 impl Installation {
     /// A fresh installation with the nspawn provider and short waits.
     pub fn new() -> Self {
@@ -84,6 +97,20 @@ impl Installation {
         self.settings.retain(|(known, _)| *known != name);
         self.settings.push((name, value.to_owned()));
         self
+    }
+
+    /// Gives it roles of its own, equal to the repository's but for a comment: no image of a node that another test
+    /// provisioned fits them, so that its first node is provisioned from the bare image.
+    #[must_use]
+    pub fn with_own_roles(self) -> Self {
+        let own = self.folder.path().join("ansible");
+        copy_folder(&repository().join("ansible"), &own);
+        let changed = own.join("roles/base/tasks/main.yml");
+        let comment = format!("\n# {}\n", self.folder.path().display());
+        let tasks = std::fs::read_to_string(&changed).unwrap();
+        std::fs::write(&changed, tasks + &comment).unwrap();
+        let own = own.display().to_string();
+        self.with("ANSIBLE_DIR", &own)
     }
 
     /// Its data directory.

@@ -51,7 +51,7 @@ fn breaks(client: &Client, node: &str, machine: &Machine, break_it: &str, reason
 
 #[test]
 fn a_local_node_goes_from_nothing_to_ready_and_leaves_nothing() {
-    let installation = Installation::new().with("PROBE_INTERVAL", "1s");
+    let installation = Installation::new().with("PROBE_INTERVAL", "1s").with_own_roles();
     let server = installation.start();
     let client = server.client();
 
@@ -120,7 +120,14 @@ fn a_local_node_goes_from_nothing_to_ready_and_leaves_nothing() {
         .collect();
     assert_eq!(
         steps,
-        ["acquire", "inject_key", "wait_for_ssh", "provision", "readiness"]
+        [
+            "acquire",
+            "inject_key",
+            "wait_for_ssh",
+            "provision",
+            "keep_image",
+            "readiness"
+        ]
     );
     assert!(
         !done["steps"][3]["detail"].as_str().unwrap().ends_with(" 0 changed"),
@@ -202,6 +209,18 @@ fn a_local_node_goes_from_nothing_to_ready_and_leaves_nothing() {
     let seen = client.node(node);
     assert_eq!((&seen["status"], &seen["public_ip"]), (&json!("active"), &address));
     assert_eq!(host_key(&machine), key);
+
+    // Stopped while the server was away, as by a reboot of the host: started again without being asked.
+    server.stop();
+    machine.stop();
+    let server = installation.start();
+    let client = server.client();
+    let newest = eventually("the machine is started again", SOON, || {
+        let newest = client.get(&format!("/api/jobs?node_id={node}&limit=1"))["items"][0].clone();
+        (newest["id"] != again["job_id"]).then_some(newest)
+    });
+    client.success_of(newest["id"].as_str().unwrap(), PROVISIONED);
+    assert_eq!(client.node(node)["status"], "active");
 
     // Given back, nothing is left; the record stays.
     let gone = client.expect(202, "DELETE", &format!("/api/nodes/{node}"), None);

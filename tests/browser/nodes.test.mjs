@@ -1,0 +1,178 @@
+// The page of the nodes, with real machines behind it.
+
+import assert from "node:assert/strict";
+
+import { logIn, newPage } from "./lib/browser.mjs";
+import { Stage } from "./lib/stage.mjs";
+
+/** As many as an operator has open. Browsers open six connections to a host at most. */
+const TABS = 8;
+
+/** After how many tasks of Ansible the server is killed. */
+const MANY = 10;
+
+/** How long a node may take where nothing else leaves it the processor, in milliseconds; alone it takes a minute. */
+const NODE_LIMIT = 600_000;
+
+const stage = new Stage();
+
+/** A page with the nodes, in a session of its own. */
+async function nodesPage(options) {
+  const opened = await stage.newPage(options);
+  await logIn(opened.page);
+  return opened;
+}
+
+const row = (page, id) => page.locator(`[data-node="${id}"]`);
+const rowWith = (page, id, attributes) => page.locator(`[data-node="${id}"]${attributes}`);
+const button = (page, name) => page.getByRole("button", { name, exact: true });
+const isLive = (page) => page.locator("[data-connection][data-state=live]").waitFor();
+
+/** Marks the page; the mark is gone after a reload. */
+const mark = (page) => page.evaluate(() => void (window.__mark = 1));
+const isMarked = (page) => page.evaluate(() => window.__mark === 1);
+
+/** Presses `Create Local Node` and returns the id of the node that the page shows then. */
+async function createNode(page) {
+  const client = await stage.installation.client();
+  const known = (await client.read("/api/nodes?include_decommissioned=true&limit=100")).items.map((node) => node.id);
+  await button(page, "Create Local Node").click();
+  const others = known.map((id) => `:not([data-node="${id}"])`).join("");
+  return page.locator(`[data-node]${others}`).getAttribute("data-node");
+}
+
+/** The job that makes a node. */
+async function jobOf(client, nodeId) {
+  const jobs = (await client.read(`/api/jobs?node_id=${nodeId}`)).items;
+  assert.equal(jobs.length, 1, JSON.stringify(jobs));
+  return jobs[0].id;
+}
+
+/** Cancels a job and waits for its end, so that it takes no time from other tests. */
+async function cancel(client, jobId) {
+  const answer = await client.post(`/api/jobs/${jobId}/cancel`);
+  assert.equal(answer.status, 202, answer.text);
+  assert.equal((await client.endOfJob(jobId)).status, "cancelled");
+}
+
+/** Kills the server under a page and starts it again; the page says so and recovers by itself. */
+async function dieAndComeBack(page) {
+  await stage.installation.kill();
+  await page.locator("[data-connection][data-state=lost]").waitFor();
+  await stage.installation.start();
+  await isLive(page);
+}
+
+stage.test("every page forbids what it does not need", async () => {
+  const { page } = await stage.newPage();
+  const policies = async (paths) => {
+    for (const path of paths) {
+      const policy = (await page.goto(path)).headers()["content-security-policy"];
+      assert.match(policy, /default-src 'none'/, path);
+      assert.match(policy, /connect-src 'self'/, path);
+      assert.doesNotMatch(policy, /unsafe-|\*|https?:/, path);
+    }
+  };
+  // A worker obeys the policy that its own script came with.
+  await policies(["/login", "/assets/events-worker.js"]);
+  await logIn(page);
+  await policies(["/nodes"]);
+});
+
+stage.test("a remote node cannot be asked for yet, and the page says so", async () => {
+  const { page, problems } = await nodesPage();
+  const remote = button(page, "Create Remote Node");
+  assert(await remote.isDisabled());
+  const explanation = await remote.getAttribute("aria-describedby");
+  assert.match(await page.locator(`[id="${explanation}"]`).innerText(), /come next/);
+  assert.deepEqual(problems, []);
+});
+
+stage.test("without JavaScript the form makes a node, and the page shows it", async () => {
+  const { page, problems } = await nodesPage({ javaScriptEnabled: false });
+  const id = await createNode(page);
+  assert.equal(new URL(page.url()).pathname, "/nodes");
+  await rowWith(page, id, "[data-status=provisioning][data-ready=false]").waitFor();
+  const client = await stage.installation.client();
+  await cancel(client, await jobOf(client, id));
+  await page.reload();
+  await rowWith(page, id, "[data-status=failed][data-ready=false]").waitFor();
+  assert.deepEqual(problems, []);
+});
+
+stage.test("eight tabs at once follow a node live and can still navigate", async () => {
+  const { page: first, problems } = await nodesPage();
+  const pages = [first];
+  while (pages.length < TABS) {
+    const { page } = await newPage(first.context(), stage.installation.url, problems);
+    await page.goto("/nodes");
+    pages.push(page);
+  }
+  const inAll = (what) => Promise.all(pages.map(what));
+  await inAll(isLive);
+  await inAll(mark);
+  const client = await stage.installation.client();
+  const { node_id: node, job_id: job } = await client.createLocalNode();
+  await inAll((page) => rowWith(page, node, "[data-status=provisioning]").waitFor());
+  await cancel(client, job);
+  await inAll((page) => rowWith(page, node, "[data-status=failed]").waitFor());
+  assert.deepEqual(await inAll(isMarked), pages.map(() => true), "a tab was loaded anew");
+  await inAll(async (page) => {
+    await page.goto("/nodes");
+    await rowWith(page, node, "[data-status=failed]").waitFor();
+  });
+  assert.deepEqual(problems, []);
+});
+
+stage.test("a browser without shared workers follows live, too", async () => {
+  const { page, problems } = await stage.newPage();
+  await page.addInitScript(() => delete window.SharedWorker);
+  await logIn(page);
+  await isLive(page);
+  assert.deepEqual(problems, []);
+});
+
+stage.test("a page whose server went away before its scripts were there follows live when it is back", async () => {
+  const { page } = await stage.newPage();
+  await page.addInitScript(() => delete window.SharedWorker);
+  let refused = 0;
+  await page.route("**/assets/events-worker.js*", (route) => {
+    refused += 1;
+    return refused === 1 ? route.abort("connectionrefused") : route.continue();
+  });
+  await logIn(page);
+  await isLive(page);
+  assert.equal(refused, 2);
+});
+
+stage.test("an operator sees a node become ready without a reload, although the server dies on the way", async () => {
+  const { installation } = stage;
+  const { page, problems } = await nodesPage();
+  await isLive(page);
+  await installation.stop();
+  await installation.start({ holdAt: "provision.started" });
+  await page.goto("/nodes");
+  const node = await createNode(page);
+  await mark(page);
+  await row(page, node).locator("[data-step=provision][data-step-status=started]").waitFor({ timeout: NODE_LIMIT });
+
+  // Once before Ansible began, so that everything that it tells happens while the page looks for the server or later.
+  await installation.forgetRuntime(node);
+  await dieAndComeBack(page);
+  // Once more while Ansible tells.
+  const items = row(page, node).locator("[data-events] [data-seq]");
+  await items.nth(MANY).waitFor({ state: "attached", timeout: NODE_LIMIT });
+  await dieAndComeBack(page);
+  await rowWith(page, node, "[data-status=active][data-ready=true]").waitFor({ timeout: NODE_LIMIT });
+
+  // The log has the tasks and lines; steps and states are shown elsewhere in the row.
+  const client = await installation.client();
+  const events = await client.eventsOfJob(await jobOf(client, node));
+  const told = events.filter((event) => ["task", "log"].includes(event.kind)).map((event) => event.seq);
+  await row(page, node).locator(`[data-events] [data-seq="${told.at(-1)}"]`).waitFor({ state: "attached" });
+  const shown = await items.evaluateAll((elements) => elements.map((element) => Number(element.dataset.seq)));
+  assert.deepEqual(shown, told);
+  assert(await isMarked(page), "the page was loaded anew");
+  // While there is no server, the browser notes that by itself.
+  assert.deepEqual(problems.filter((problem) => !/net::ERR_/.test(problem)), []);
+}, 2 * NODE_LIMIT);
