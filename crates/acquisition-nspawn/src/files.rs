@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jobs::{StepContext, StepError};
-use rustix::fs::{FlockOperation, flock, statvfs};
+use rustix::fs::{FlockOperation, IFlags, flock, ioctl_getflags, ioctl_setflags, statvfs};
+use rustix::io::Errno;
 
 use crate::failure::{Code, io_failed};
 
@@ -18,6 +19,17 @@ const LOCK_POLL: Duration = Duration::from_millis(50);
 pub(crate) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(mode).create(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+/// Asks the disk to put each folder that is made in this one away from the others: ext4 then gives a tree its inodes at once,
+/// where beside a tree that was just removed it tries every freed one first (0.8 s or 12 s for a root). File systems
+/// that know no such hint refuse it, and need none.
+pub(crate) fn spread_trees(path: &Path) -> io::Result<()> {
+    let folder = File::open(path)?;
+    match ioctl_getflags(&folder).and_then(|flags| ioctl_setflags(&folder, flags | IFlags::TOPDIR)) {
+        Ok(()) | Err(Errno::NOTTY | Errno::NOTSUP | Errno::INVAL | Errno::NOSYS | Errno::PERM) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Puts a whole file in place, or leaves what was there: written beside, synced, renamed.
@@ -148,7 +160,7 @@ async fn wait_for(ctx: &StepContext, code: Code, path: &Path, file: &File) -> Re
 fn try_lock(file: &File) -> io::Result<bool> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

@@ -2,8 +2,9 @@
 //! is provisioned over SSH like any other. It needs root and no virtualization.
 //!
 //! A machine is named `pressluft-<short id>` and is made of
-//! - `<data dir>/machines/<name>/`: its record, its upper layer, its console; the lower layer is a base image in
-//!   `<cache dir>/images/<release>-<hash>/rootfs`, shared by all and never written to;
+//! - `<data dir>/machines/<name>/`: its record, its upper layer, its console; the lower layer is an image in
+//!   `<cache dir>/images`, shared by all and never written to: a base image, or a scrubbed copy of a machine that was
+//!   provisioned (`keep_image`);
 //! - a network namespace of its name, a pair of interfaces `pl<short id>` and `eth0` with a /30 of the configured range,
 //!   and one nftables table `inet pressluft_<short id>`: out into the world behind the host's address, nothing towards the
 //!   host or other nodes but replies;
@@ -27,6 +28,7 @@ mod apt;
 mod config;
 mod failure;
 mod files;
+mod keep;
 mod names;
 mod procfs;
 mod provider;
@@ -34,6 +36,7 @@ mod recipe;
 mod record;
 mod root;
 mod rules;
+mod scrub;
 
 pub use address::{AddressRange, RangeError};
 pub use config::{ConfigError, NspawnConfig, STATE_DIR};

@@ -95,6 +95,14 @@ fn unescape(text: &str) -> String {
     String::from_utf8_lossy(&plain).into_owned()
 }
 
+/// The lower layers of an overlay mount; none of another kind of mount.
+pub(crate) fn lower_layers(mount: &Mount) -> Vec<PathBuf> {
+    let overlay = mount.fs_type == "overlay";
+    let options = mount.options.split(',').filter(|_| overlay);
+    let layers = options.filter_map(|option| option.strip_prefix("lowerdir="));
+    layers.flat_map(|layers| layers.split(':')).map(PathBuf::from).collect()
+}
+
 /// The mounts at or below `path`, the innermost first: the order to unmount them in.
 pub(crate) fn mounts_under<'a>(mounts: &'a [Mount], path: &Path) -> Vec<&'a Mount> {
     let mut under: Vec<_> = mounts.iter().filter(|mount| mount.target.starts_with(path)).collect();

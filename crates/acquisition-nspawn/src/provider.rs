@@ -6,26 +6,26 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jobs::{StepContext, StepError};
 use nodes_domain::{
-    AcquireRequest, Acquired, AcquisitionSource, Capability, Instance, NodeProvider, Observation, ProviderId,
-    ReleaseReport,
+    AcquireRequest, Acquired, AcquisitionSource, Capability, Instance, KeptImage, NodeProvider, Observation,
+    ProviderId, ReleaseReport, RuntimeImage,
 };
 use process_exec::CommandRunner;
 
 use crate::address::Link;
 use crate::config::NspawnConfig;
 use crate::failure::{Code, io_failed};
-use crate::files::{Lock, make_dir, without_links};
+use crate::files::{Lock, make_dir, spread_trees, without_links};
 use crate::names::MachineNames;
 use crate::record::{MachineFolder, MachineRecord};
 use crate::root::host::Host;
 use crate::root::leases::{HostState, peek};
-use crate::root::{capability, cgroup, image, injection, machine, mounts, network, release, rootfs};
+use crate::root::{capability, cgroup, image, injection, machine, mounts, network, release, rootfs, runtime_image};
 use crate::{ADMIN_USER, PROVIDER_ID};
 
 /// Local nodes by systemd-nspawn.
 pub struct NspawnProvider {
-    config: NspawnConfig,
-    host: Host,
+    pub(crate) config: NspawnConfig,
+    pub(crate) host: Host,
 }
 
 impl NspawnProvider {
@@ -39,7 +39,7 @@ impl NspawnProvider {
         }
     }
 
-    fn folder(&self, instance: &Instance) -> MachineFolder {
+    pub(crate) fn folder(&self, instance: &Instance) -> MachineFolder {
         MachineFolder::new(&self.config.data_dir, &instance.name())
     }
 
@@ -53,44 +53,67 @@ impl NspawnProvider {
             for path in [machines.as_path(), folder.path()] {
                 make_dir(path, 0o700).map_err(|error| io_failed(code, path, &error))?;
             }
+            spread_trees(&machines).map_err(|error| io_failed(code, &machines, &error))?;
             if let Some(lock) = Lock::folder(ctx, code, folder.path()).await? {
                 return Ok(lock);
             }
         }
     }
 
-    /// The machine's record, prepared where there is none. An image that is gone cannot be replaced under a machine.
+    /// The record of the machine, where it is prepared. An image that is gone cannot be replaced under a machine.
+    pub(crate) fn recorded(
+        &self,
+        folder: &MachineFolder,
+        instance: &Instance,
+    ) -> Result<Option<MachineRecord>, StepError> {
+        let Some(record) = folder.load()? else {
+            return Ok(None);
+        };
+        if record.node_id != instance.node_id {
+            return Err(StepError::failed(
+                Code::LocalInstanceConflict,
+                format!(
+                    "{} is the machine of the node {}",
+                    folder.path().display(),
+                    record.node_id
+                ),
+            ));
+        }
+        if !record.lower.is_dir() {
+            return Err(StepError::failed(
+                Code::LocalInstanceUnusable,
+                format!(
+                    "The image that {} was made from is gone: {}",
+                    instance.name(),
+                    record.lower.display()
+                ),
+            ));
+        }
+        Ok(Some(record))
+    }
+
+    /// The machine's record, prepared where there is none: from the image of a machine that was provisioned alike where
+    /// there is one, else from the base image.
     async fn prepared(
         &self,
         ctx: &StepContext,
         folder: &MachineFolder,
-        instance: &Instance,
+        request: &AcquireRequest,
     ) -> Result<MachineRecord, StepError> {
-        if let Some(record) = folder.load()? {
-            if record.node_id != instance.node_id {
-                return Err(StepError::failed(
-                    Code::LocalInstanceConflict,
-                    format!(
-                        "{} is the machine of the node {}",
-                        folder.path().display(),
-                        record.node_id
-                    ),
-                ));
-            }
-            if !record.lower.is_dir() {
-                return Err(StepError::failed(
-                    Code::LocalInstanceUnusable,
-                    format!(
-                        "The base image that {} was made from is gone: {}",
-                        instance.name(),
-                        record.lower.display()
-                    ),
-                ));
-            }
+        let instance = &request.instance;
+        if let Some(record) = self.recorded(folder, instance)? {
             ctx.point("acquire.image_ready").await;
             return Ok(record);
         }
-        let image = image::ensure(&self.host, ctx, &self.config).await?;
+        let recipe = image::read_recipe(&self.host, ctx, &self.config).await?;
+        let kept = match &request.runtime {
+            Some(runtime) => runtime_image::take(ctx, &self.config, &instance.name(), &recipe.key(), runtime).await?,
+            None => None,
+        };
+        let image = match kept {
+            Some(image) => image,
+            None => image::ensure(&self.host, ctx, &self.config, &recipe).await?,
+        };
         ctx.point("acquire.image_ready").await;
         rootfs::prepare(&self.host, ctx, folder, instance, &image).await
     }
@@ -133,7 +156,7 @@ impl NspawnProvider {
     }
 
     /// Whether the machine runs with its network. One that runs without is stopped: a namespace cannot be given to it anew.
-    /// Where it does not run, nothing of its last run is left.
+    /// So is one that was told to shut down. Where it does not run, nothing of its last run is left.
     async fn runs_whole(
         &self,
         ctx: &StepContext,
@@ -142,15 +165,50 @@ impl NspawnProvider {
     ) -> Result<bool, StepError> {
         let code = Code::LocalAcquisitionFailed;
         let running = machine::running(code, folder)?.is_some();
-        if running && network::is_whole(names) {
+        let leaving = running && machine::was_told_to_stop(code, folder)?;
+        if running && !leaving && network::is_whole(names) {
             return Ok(true);
         }
-        if running {
+        if running && !leaving {
             ctx.log("The machine runs without its network; it is started again.")
                 .await;
         }
         machine::stop(ctx, code, names, folder, self.config.stop_limit).await?;
         Ok(false)
+    }
+
+    /// Sees to it that a prepared machine is started, whatever it was before. Its link.
+    pub(crate) async fn started(
+        &self,
+        ctx: &StepContext,
+        names: &MachineNames,
+        folder: &MachineFolder,
+        record: &MachineRecord,
+    ) -> Result<Link, StepError> {
+        let running = self.runs_whole(ctx, names, folder).await?;
+        ctx.check()?;
+        let link = self.wired(ctx, names, folder, record, running).await?;
+        ctx.point(&format!("{}.network_ready", ctx.step)).await;
+        if !running {
+            ctx.detail(&format!("starting {} at {}", names.instance(), link.node()))
+                .await;
+            machine::start(&self.host, ctx, names, folder).await?;
+        }
+        ctx.point(&format!("{}.machine_started", ctx.step)).await;
+        Ok(link)
+    }
+
+    /// Sees to it that a prepared machine is up, whatever it was before. Its link.
+    pub(crate) async fn up(
+        &self,
+        ctx: &StepContext,
+        names: &MachineNames,
+        folder: &MachineFolder,
+        record: &MachineRecord,
+    ) -> Result<Link, StepError> {
+        let link = self.started(ctx, names, folder, record).await?;
+        machine::wait_until_up(&self.host, ctx, folder, link.node(), self.config.boot_limit).await?;
+        Ok(link)
     }
 }
 
@@ -181,19 +239,9 @@ impl NodeProvider for NspawnProvider {
         let folder = self.folder(instance);
         let _lock = self.lock_folder(ctx, &folder).await?;
 
-        let record = self.prepared(ctx, &folder, instance).await?;
+        let record = self.prepared(ctx, &folder, request).await?;
         ctx.point("acquire.rootfs_ready").await;
-        let running = self.runs_whole(ctx, &names, &folder).await?;
-        ctx.check()?;
-        let link = self.wired(ctx, &names, &folder, &record, running).await?;
-        ctx.point("acquire.network_ready").await;
-        if !running {
-            ctx.detail(&format!("starting {} at {}", names.instance(), link.node()))
-                .await;
-            machine::start(&self.host, ctx, &names, &folder).await?;
-        }
-        ctx.point("acquire.machine_started").await;
-        machine::wait_until_up(&self.host, ctx, &folder, link.node(), self.config.boot_limit).await?;
+        let link = self.up(ctx, &names, &folder, &record).await?;
         ctx.detail(&format!("{} runs at {}", names.instance(), link.node()))
             .await;
         Ok(Acquired {
@@ -207,6 +255,15 @@ impl NodeProvider for NspawnProvider {
 
     async fn inject_key(&self, instance: &Instance, public_key: &str, ctx: &StepContext) -> Result<(), StepError> {
         injection::inject(&self.host, ctx, &self.folder(instance), public_key).await
+    }
+
+    async fn keep_image(
+        &self,
+        instance: &Instance,
+        runtime: &RuntimeImage,
+        ctx: &StepContext,
+    ) -> Result<KeptImage, StepError> {
+        self.keep(instance, runtime, ctx).await
     }
 
     async fn observe(&self, instance: &Instance, _context: &StepContext) -> Result<Observation, StepError> {

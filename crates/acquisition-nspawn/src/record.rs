@@ -17,10 +17,20 @@ pub(crate) struct MachineRecord {
     pub(crate) node_id: NodeId,
     /// The image's key in the cache that it was made from.
     pub(crate) image: String,
+    /// The key of the base image that `image` goes back to; `image` itself where a record has none.
+    #[serde(default)]
+    pub(crate) base: Option<String>,
     /// The image's root, the lower layer of the machine's.
     pub(crate) lower: PathBuf,
     /// The public half of its host key.
     pub(crate) host_key: HostKey,
+}
+
+impl MachineRecord {
+    /// The key of the base image that the machine goes back to.
+    pub(crate) fn base(&self) -> &str {
+        self.base.as_deref().unwrap_or(&self.image)
+    }
 }
 
 /// The paths of one machine.
@@ -56,6 +66,11 @@ impl MachineFolder {
     /// Who the running machine is; see `root/start.sh`.
     pub(crate) fn process(&self) -> PathBuf {
         self.0.join("process")
+    }
+
+    /// Which running machine was told to shut down: what `process` held then.
+    pub(crate) fn stopping(&self) -> PathBuf {
+        self.0.join("stopping")
     }
 
     /// What the machine's program said.
@@ -102,11 +117,17 @@ mod tests {
         let record = MachineRecord {
             node_id: NodeId::generate(),
             image: "bookworm-00".into(),
+            base: None,
             lower: "/c/images/bookworm-00/rootfs".into(),
             host_key: format!("ssh-ed25519 {}", "A".repeat(68)).parse().unwrap(),
         };
         folder.store(&record).unwrap();
-        assert_eq!(folder.load().unwrap(), Some(record));
+        assert_eq!(folder.load().unwrap().as_ref(), Some(&record));
+        let older = r#"{"node_id":"NODE","image":"bookworm-00","lower":"/l","host_key":"KEY"}"#
+            .replace("NODE", &record.node_id.to_string())
+            .replace("KEY", &record.host_key.to_string());
+        std::fs::write(folder.path().join("machine.json"), older).unwrap();
+        assert_eq!(folder.load().unwrap().unwrap().base(), "bookworm-00");
         std::fs::write(folder.path().join("machine.json"), "{").unwrap();
         let StepError::Failed(failure) = folder.load().unwrap_err() else {
             panic!("another error")

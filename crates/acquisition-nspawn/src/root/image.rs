@@ -29,15 +29,22 @@ pub(crate) struct Image {
     pub(crate) key: String,
     /// Its root.
     pub(crate) rootfs: PathBuf,
+    /// The key of the base image that it goes back to: its own, where it is one.
+    pub(crate) base: String,
 }
 
-/// The image for the configured release, built where the cache has none yet.
-pub(crate) async fn ensure(host: &Host, ctx: &StepContext, config: &NspawnConfig) -> Result<Image, StepError> {
-    let recipe = read_recipe(host, ctx, config).await?;
+/// The image of a recipe, built where the cache has none yet.
+pub(crate) async fn ensure(
+    host: &Host,
+    ctx: &StepContext,
+    config: &NspawnConfig,
+    recipe: &Recipe,
+) -> Result<Image, StepError> {
     let key = recipe.key();
     let images = config.cache_dir.join("images");
     let image = Image {
         rootfs: images.join(&key).join("rootfs"),
+        base: key.clone(),
         key,
     };
     if image.rootfs.is_dir() {
@@ -53,7 +60,7 @@ pub(crate) async fn ensure(host: &Host, ctx: &StepContext, config: &NspawnConfig
     }
     remove_partial_builds(host, ctx, &images, &image.key).await?;
     refuse_full_disk(&images, BUILD_BYTES, "A base image")?;
-    build(host, ctx, &recipe, &images, &image.key).await?;
+    build(host, ctx, recipe, &images, &image.key).await?;
     Ok(image)
 }
 
@@ -131,8 +138,14 @@ fn write_inputs(recipe: &Recipe, inputs: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Removes what builds that were killed have left. Whoever is at a build holds one of its two locks.
-async fn remove_partial_builds(host: &Host, ctx: &StepContext, images: &Path, own: &str) -> Result<(), StepError> {
+/// Removes what builds that were killed have left, of images of either kind. Whoever is at a build holds one of its two
+/// locks; the caller holds that of `own`.
+pub(crate) async fn remove_partial_builds(
+    host: &Host,
+    ctx: &StepContext,
+    images: &Path,
+    own: &str,
+) -> Result<(), StepError> {
     let entries = fs::read_dir(images).map_err(|error| io_failed(CODE, images, &error))?;
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -162,7 +175,7 @@ async fn remove_partial_builds(host: &Host, ctx: &StepContext, images: &Path, ow
 }
 
 /// Reads what the image is to be made of from this host: its distribution, its mirror, its proxies, its authorities.
-async fn read_recipe(host: &Host, ctx: &StepContext, config: &NspawnConfig) -> Result<Recipe, StepError> {
+pub(crate) async fn read_recipe(host: &Host, ctx: &StepContext, config: &NspawnConfig) -> Result<Recipe, StepError> {
     let here = read_os_release()?;
     let release = config.release.clone().unwrap_or_else(|| here.codename.clone());
     let mut sources = Vec::new();

@@ -259,6 +259,15 @@ async fn timed_out(
     Ok(StepError::failed(Code::LocalAcquisitionTimeout, seen))
 }
 
+/// How a machine was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// It shut down by itself, or did not run.
+    InOrder,
+    /// It was killed.
+    Killed,
+}
+
 /// Stops the machine: asks it to shut down, and kills it where it does not within `limit`.
 pub(crate) async fn stop(
     ctx: &StepContext,
@@ -266,12 +275,18 @@ pub(crate) async fn stop(
     names: &MachineNames,
     folder: &MachineFolder,
     limit: Duration,
-) -> Result<(), StepError> {
+) -> Result<Stopped, StepError> {
+    let mut stopped = Stopped::InOrder;
     if let Some(machine) = running(code, folder)? {
-        signal(code, machine, Signal::TERM)?;
+        // For nspawn a second TERM means at once: a shutdown that an earlier call asked for is waited for instead.
+        if !was_told_to_stop(code, folder)? || !ended_within(ctx, machine, limit).await? {
+            remember_stop(code, folder)?;
+            signal(code, machine, Signal::TERM)?;
+        }
         if !ended_within(ctx, machine, limit).await? {
             ctx.log("The machine does not shut down; it is killed.").await;
             signal(code, machine, Signal::KILL)?;
+            stopped = Stopped::Killed;
         }
         if !ended_within(ctx, machine, limit).await? {
             return Err(StepError::failed(
@@ -293,7 +308,22 @@ pub(crate) async fn stop(
         }
         ctx.sleep(POLL).await?;
     }
-    Ok(())
+    Ok(stopped)
+}
+
+/// Whether the machine that the folder tells of was told to shut down.
+pub(crate) fn was_told_to_stop(code: Code, folder: &MachineFolder) -> Result<bool, StepError> {
+    let read = |path: &Path| read_if_there(path).map_err(|error| io_failed(code, path, &error));
+    let told = read(&folder.stopping())?;
+    Ok(told.is_some() && told == read(&folder.process())?)
+}
+
+/// Written before the machine is told: should nothing have come of it, the next stop tells it after its limit.
+fn remember_stop(code: Code, folder: &MachineFolder) -> Result<(), StepError> {
+    let path = folder.process();
+    let text = read_if_there(&path).map_err(|error| io_failed(code, &path, &error))?;
+    let path = folder.stopping();
+    write_atomic(&path, text.unwrap_or_default().as_bytes(), 0o600).map_err(|error| io_failed(code, &path, &error))
 }
 
 async fn ended_within(ctx: &StepContext, machine: ProcessKey, limit: Duration) -> Result<bool, StepError> {

@@ -12,3 +12,5 @@ pub(crate) mod mounts;
 pub(crate) mod network;
 pub(crate) mod release;
 pub(crate) mod rootfs;
+pub(crate) mod runtime_image;
+pub(crate) mod tree;

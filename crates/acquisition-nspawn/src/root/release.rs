@@ -8,7 +8,7 @@ use jobs::{StepContext, StepError};
 
 use super::host::Host;
 use super::leases::HostState;
-use super::{cgroup, machine, mounts, network};
+use super::{cgroup, machine, mounts, network, runtime_image};
 use crate::config::NspawnConfig;
 use crate::failure::{Code, io_failed};
 use crate::files::remove_if_there;
@@ -47,6 +47,7 @@ pub(crate) async fn release(
     mounts::forget_machine(&instance)?;
     ctx.point("release.host_cleared").await;
     remove_folder(host, ctx, folder).await?;
+    runtime_image::let_go(config, &instance)?;
     let left = leftovers(host, ctx, names, folder).await?;
     if !left.is_empty() {
         return Err(StepError::failed(

@@ -45,6 +45,7 @@ pub(crate) async fn prepare(
     let record = MachineRecord {
         node_id: instance.node_id,
         image: image.key.clone(),
+        base: Some(image.base.clone()),
         lower: image.rootfs.clone(),
         host_key,
     };
