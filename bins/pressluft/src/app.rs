@@ -231,7 +231,8 @@ pub async fn build(
 
     let bound = listener.local_addr().context("the bound address cannot be read")?;
     let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{bound}"));
-    let http = HttpSettings::new(&bound.to_string(), settings.public_url.as_deref())?;
+    let http = HttpSettings::new(&bound.to_string(), settings.public_url.as_deref())?
+        .with_trusted_proxies(settings.trusted_proxies.iter().copied());
     let ui = UiState::new(
         Arc::clone(&nodes),
         Arc::clone(&jobs),
@@ -323,13 +324,7 @@ impl App {
         let queue = tokio::spawn(ends_with(stop.clone(), self.queue.run(stop.clone())));
         let reconciler = tokio::spawn(ends_with(stop.clone(), {
             let (reconciler, stop) = (self.reconciler, stop.clone());
-            async move {
-                if let Err(error) = nodes.start_stopped().await {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "machines that stopped with this host could not be started again");
-                }
-                reconciler.run(stop).await
-            }
+            async move { tokio::join!(reconciler.run(stop.clone()), start_stopped(&nodes, &stop)) }
         }));
         let housekeeper = tokio::spawn(ends_with(stop.clone(), {
             let (housekeeper, stop) = (self.housekeeper, stop.clone());
@@ -355,6 +350,19 @@ impl App {
         reconciled?;
         kept_house?;
         queued?.context("the job queue failed")
+    }
+}
+
+/// Starts machines again that stopped with this host, unless `stop` comes first: the next start looks again.
+async fn start_stopped(nodes: &NodesService, stop: &CancelToken) {
+    tokio::select! {
+        _ = stop.cancelled() => {}
+        started = nodes.start_stopped() => {
+            if let Err(error) = started {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "machines that stopped with this host could not be started again");
+            }
+        }
     }
 }
 

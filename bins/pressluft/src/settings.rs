@@ -3,6 +3,7 @@
 mod parse;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,12 +33,16 @@ pub(crate) const SETTINGS: &[SettingInfo] = &[
         "The URL that browsers use, where it is not the bind address",
     ),
     setting(
+        "trusted_proxy",
+        "IP addresses of reverse proxies whose X-Forwarded-For names the client, such as 127.0.0.1,::1 [default: none]",
+    ),
+    setting(
         "data_dir",
         "Database, keys and machines of this installation [default: ./.pressluft]",
     ),
     setting(
         "cache_dir",
-        "Base images, shared by several data directories [default: /var/cache/pressluft]",
+        "Base images and images of provisioned nodes, shared by several data directories [default: /var/cache/pressluft]",
     ),
     setting(
         "database_url",
@@ -76,7 +81,7 @@ pub(crate) const SETTINGS: &[SettingInfo] = &[
     ),
     setting(
         "job_log_limit",
-        "The most bytes of log that are kept of one job [default: 4MiB]",
+        "The most bytes of log that are kept of one attempt of a job [default: 4MiB]",
     ),
     setting("event_limit", "How many events are kept in all [default: 1000000]"),
     setting(
@@ -106,6 +111,8 @@ pub struct Settings {
     pub bind: String,
     /// The URL that browsers use.
     pub public_url: Option<String>,
+    /// The proxies that are believed when they name the client.
+    pub trusted_proxies: Vec<IpAddr>,
     /// Absolute.
     pub data_dir: PathBuf,
     /// Absolute.
@@ -132,7 +139,7 @@ pub struct Settings {
     pub poison_limit: u32,
     /// How long jobs are kept after their end.
     pub retention: Duration,
-    /// The most bytes of log that are kept of one job.
+    /// The most bytes of log that are kept of one attempt of a job.
     pub job_log_limit: u64,
     /// How many events are kept in all.
     pub event_limit: u64,
@@ -205,6 +212,11 @@ impl Settings {
                 known
                     .map(|_| text.to_owned())
                     .map_err(|_| "expected http://host[:port] or https://host[:port]")
+            })?,
+            trusted_proxies: values.parse("trusted_proxy", "", |text| {
+                let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+                let addresses: Result<_, _> = parts.map(str::parse).collect();
+                addresses.map_err(|_| "expected IP addresses such as 127.0.0.1,::1")
             })?,
             cache_dir: path("cache_dir", "/var/cache/pressluft"),
             database_url: match values.optional("database_url", parse::database_url)? {
@@ -404,6 +416,7 @@ mod tests {
         assert_eq!(settings.data_dir, Path::new("/somewhere/.pressluft"));
         assert_eq!(settings.database_url, "sqlite:/somewhere/.pressluft/pressluft.sqlite");
         assert_eq!(settings.local_provider, LocalProvider::Multipass);
+        assert!(settings.trusted_proxies.is_empty());
         assert_eq!(
             settings.retry_delays,
             [Duration::from_secs(60), Duration::from_secs(300)]
@@ -434,6 +447,9 @@ mod tests {
             ("BIND", "8080"),
             ("PUBLIC_URL", "example.test"),
             ("PUBLIC_URL", "http://a b"),
+            ("TRUSTED_PROXY", "localhost"),
+            ("TRUSTED_PROXY", "127.0.0.1,10.0.0.0/8"),
+            ("TRUSTED_PROXY", "[::1]"),
             ("DATA_DIR", ""),
             ("DATABASE_URL", "mysql://x"),
             ("NSPAWN_RELEASE", "Foo"),
@@ -459,6 +475,18 @@ mod tests {
             );
             assert!(!error.contains('\n'));
         }
+    }
+
+    #[test]
+    fn trusted_proxies_are_a_list_of_addresses() {
+        let mut source = source();
+        set(
+            &mut source.environment,
+            "PRESSLUFT_TRUSTED_PROXY",
+            "127.0.0.1, 2001:db8::1,",
+        );
+        let proxies: Vec<IpAddr> = vec!["127.0.0.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+        assert_eq!(Settings::read(&source).unwrap().trusted_proxies, proxies);
     }
 
     #[test]

@@ -41,6 +41,7 @@ fn a_setting_that_cannot_be_used_ends_the_start_with_status_2_and_one_line_that_
         ("PRESSLUFT_ANSIBLE_DIR", "/nowhere"),
         ("PRESSLUFT_ANSIBLE_VENV", "/nowhere"),
         ("PRESSLUFT_RETENTION", "for ever"),
+        ("PRESSLUFT_TRUSTED_PROXY", "localhost"),
     ] {
         for command in ["dev", "serve"] {
             let output = run(folder.path(), &[command], &[(name, value)], "");

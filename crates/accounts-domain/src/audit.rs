@@ -56,6 +56,9 @@ audit_texts!(
         /// Logins were refused without a look at the password, because too many had failed before. One line for each
         /// time that this began, not for each try.
         LoginThrottled = "login.throttled",
+        /// Refused logins from one address get no line of their own any more, because there were too many for accounts
+        /// that do not exist. One line for each 15 minutes in which that goes on.
+        LoginRefusalsDropped = "login.refusals_dropped",
         /// A job was asked for.
         JobRequested = "job.requested",
         /// A job was asked to end, or was ended because another took its place.

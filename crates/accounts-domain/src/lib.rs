@@ -11,5 +11,6 @@ pub use account::{Account, Email, EmailError, PasswordHash, Session, SessionToke
 pub use audit::{AuditAction, AuditEntry, AuditLog, AuditSubject, AuditSubjectKind};
 pub use secret_box::{SealedSecret, SecretBox, SecretBoxError};
 pub use store::{
-    AccountStore, AccountStoreError, HashError, NewAccount, NewSession, PasswordHasher, RefusedLogin, TokenSource,
+    AccountStore, AccountStoreError, HashError, NewAccount, NewSession, PasswordHasher, Refusal, RefusedLogin,
+    TokenSource,
 };

@@ -53,8 +53,19 @@ pub struct RefusedLogin {
     pub account_id: Option<AccountId>,
     /// The client's address.
     pub client_address: String,
-    /// Whether it was refused without a look at the password.
-    pub throttled: bool,
+    /// How it was refused.
+    pub refusal: Refusal,
+}
+
+/// How a login was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such account, or the password is wrong.
+    Wrong,
+    /// Without a look at the password, because too many had failed before.
+    Throttled,
+    /// In either way. It stands for all that follow from that address and are not written.
+    Dropped,
 }
 
 /// Keeps accounts and sessions. Every change is written together with its line in the audit log.

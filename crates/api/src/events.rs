@@ -112,7 +112,9 @@ impl From<Event> for EventBody {
 }
 
 /// Events of all jobs, oldest first. By `Accept: text/event-stream` as a stream that goes on until the session ends: each
-/// message's `id` is the event's number, its `data` the event as JSON; `limit` is not read.
+/// message's `id` is the event's number, its `data` the event as JSON; `limit` is not read. Where `after` is higher than the
+/// number of the last event, as after a restore from a backup, the first message is of the type `reset` with the `data`
+/// `{"last_seq": 17}`: what the client knows is void, and the stream goes on after that number.
 #[utoipa::path(
     get, path = "/api/events", operation_id = "list_events", tag = "jobs",
     params(EventsQuery, ("Last-Event-ID" = Option<i64>, Header, description = LAST_EVENT_ID_SAYS)),
@@ -188,7 +190,7 @@ async fn events(
         };
         let token = request.cookie(SESSION_COOKIE).map(|cookie| cookie.value().to_owned());
         let token = SessionToken(Secret::new(token.unwrap_or_default()));
-        return stream::follow(state, token, operator.session.expires_at, filter);
+        return stream::follow(state, token, operator.session.expires_at, filter).await;
     }
     let events = state.jobs.events(&filter).await?;
     Ok(HttpResponse::Ok().json(EventList {

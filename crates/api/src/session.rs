@@ -70,7 +70,7 @@ pub(crate) async fn login(
     body: JsonBody<LoginRequest>,
 ) -> Result<HttpResponse, ApiError> {
     let LoginRequest { email, password } = body.value;
-    let from = client_address(&request);
+    let from = client_address(&settings, &request);
     let opened = state.accounts.login(&email, Secret::new(password), &from).await?;
     let cookie = session_cookie(&settings, &opened.token);
     Ok(HttpResponse::Ok().cookie(cookie).json(Success { success: true }))

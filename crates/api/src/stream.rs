@@ -86,7 +86,7 @@ struct Follow {
 
 /// Answers with the events after `after`, of one job or of all, those that are still to come included, until the session
 /// ends or the server stops.
-pub(crate) fn follow(
+pub(crate) async fn follow(
     state: web::Data<ApiState>,
     token: SessionToken,
     session_end: Timestamp,
@@ -96,23 +96,35 @@ pub(crate) fn follow(
         let message = format!("There are {MOST} event streams already. Close one, or ask for JSON.");
         ApiError::new(ApiErrorCode::TooManyRequests, message)
     })?;
+    // Before the first look, so that nothing falls between.
+    let watch = state.jobs.watch_events();
+    let last = state.jobs.last_seq().await?;
+    let is_ahead = filter.after > last;
     let follow = Follow {
-        // Before the first look, so that nothing falls between.
-        watch: state.jobs.watch_events(),
+        watch,
         look_at_session: state.clock.now().plus(KEEP_ALIVE),
-        filter: EventFilter { limit: BATCH, ..filter },
+        filter: EventFilter {
+            after: filter.after.min(last),
+            limit: BATCH,
+            ..filter
+        },
         state,
         token,
         session_end,
         _open: open,
     };
-    let greeting = Bytes::from(format!("retry: {COME_BACK_MS}\n\n"));
+    let greeting = format!("retry: {COME_BACK_MS}\n\n");
+    let reset = is_ahead.then(|| reset(last));
+    let first = [Some(greeting), reset]
+        .into_iter()
+        .flatten()
+        .map(|text| Ok(Bytes::from(text)));
     let events = stream::unfold(Some(follow), |follow| async {
         let mut follow = follow?;
         let next = follow.next().await?;
         Some((Ok::<_, Error>(next), Some(follow)))
     });
-    let whole = futures_util::StreamExt::chain(stream::iter([Ok(greeting)]), events);
+    let whole = futures_util::StreamExt::chain(stream::iter(first), events);
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, EVENT_STREAM))
         .insert_header((X_ACCEL_BUFFERING, "no"))
@@ -168,6 +180,12 @@ impl Follow {
             Either::Right((Either::Right(_), _))
         )
     }
+}
+
+/// Tells a client that it has had later events than there are, as after a restore from a backup: what it knows is void. The
+/// message has the number of the last event, so that a client that comes back goes on after it.
+fn reset(last: i64) -> String {
+    format!("event: reset\nid: {last}\ndata: {{\"last_seq\":{last}}}\n\n")
 }
 
 /// An event as a message: its number, so that a client can go on after it, and its JSON, which has no line feed.

@@ -68,26 +68,33 @@ async function followAlone() {
   stream.open(last);
 }
 
-function told({ event, state, gone }) {
+function told({ event, state, gone, reset }) {
   if (event && event.seq > last) {
     last = event.seq;
     happened(event);
   }
   if (state) connection(state);
   if (gone) logIn();
+  // The database is an earlier one: what this page shows may never have happened. Its address may be a form's, which a
+  // reload would send again.
+  if (reset) location.replace(list.dataset.here);
 }
 
 function logIn() {
-  location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+  location.assign(`/login?next=${encodeURIComponent(list.dataset.here)}`);
 }
 
 const CONNECTION = { live: "Live", lost: "Connection lost, trying again" };
 
 function connection(state) {
-  if (banner.dataset.state === state) return;
+  const before = banner.dataset.state;
+  if (before === state) return;
   banner.dataset.state = state;
   banner.querySelector("[data-words]").textContent = CONNECTION[state];
-  if (state === "live") for (const [id, work] of asked) if (work.isDue) ask(id);
+  if (state !== "live") return;
+  for (const [id, work] of asked) if (work.isDue) ask(id);
+  // Events of a long absence may be gone: the server keeps them for a while only.
+  if (before === "lost") for (const row of list.children) ask(row.dataset.node);
 }
 
 // ---- Events

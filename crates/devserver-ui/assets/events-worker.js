@@ -3,8 +3,8 @@
 // of a browser without shared workers imports it and uses `EventStream` itself.
 //
 // A tab says `{after}`: it is here, and has had every event up to that number. It says `{bye: true}` when it leaves.
-// It is told `{event}`, `{state: "live" | "lost"}`, `{ping: true}` (to be answered by `{after}`), and `{gone: true}`: the
-// session has ended.
+// It is told `{event}`, `{state: "live" | "lost"}`, `{ping: true}` (to be answered by `{after}`), `{gone: true}`: the
+// session has ended, and `{reset: true}`: the server's events are others than those that it was told.
 
 /** The pause before a stream that was refused is asked for again, in milliseconds. */
 const PAUSE = 1000;
@@ -43,6 +43,10 @@ export class EventStream {
       this.#at = event.seq;
       this.#tell({ event });
     };
+    source.addEventListener("reset", ({ data }) => {
+      this.#at = JSON.parse(data).last_seq;
+      this.#tell({ reset: true });
+    });
     source.onerror = () => {
       this.#tell({ state: "lost" });
       // A lost connection the browser makes again by itself; an answer that is no stream it takes as final.
@@ -71,10 +75,14 @@ export class EventStream {
 function serve(scope) {
   /** Each tab's port, with how many pings it has not answered. */
   const tabs = new Map();
+  /** How many resets there had been when a tab came. One that slept through a reset is told when it wakes. */
+  const cameAt = new WeakMap();
+  let resets = 0;
   let state;
 
   const stream = new EventStream((message) => {
     state = message.state ?? state;
+    if (message.reset) resets += 1;
     for (const tab of tabs.keys()) tab.postMessage(message);
     // They go to log in now.
     if (message.gone) tabs.clear();
@@ -83,6 +91,8 @@ function serve(scope) {
   function isHere(tab, after) {
     const isNew = !tabs.has(tab);
     tabs.set(tab, 0);
+    if (!cameAt.has(tab)) cameAt.set(tab, resets);
+    if (cameAt.get(tab) !== resets) tab.postMessage({ reset: true });
     if (!isNew) return;
     // From the lowest number that anybody needs: tabs leave out what they have had.
     if (!stream.isOpen || after < stream.at) stream.open(after);

@@ -7,6 +7,7 @@ mod jobs;
 mod login;
 mod nodes;
 mod pages;
+mod providers;
 mod routes;
 mod state;
 mod view;

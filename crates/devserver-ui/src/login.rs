@@ -70,7 +70,7 @@ pub(crate) async fn login(
 ) -> Result<HttpResponse, ApiError> {
     let LoginForm { email, password, next } = fields(sent)?;
     let next = local_path(&next).unwrap_or(FIRST);
-    let from = client_address(&request);
+    let from = client_address(&settings, &request);
     let error = match ui.accounts.login(&email, Secret::new(password), &from).await {
         Ok(opened) => {
             let mut response = see(next);

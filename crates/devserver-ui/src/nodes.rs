@@ -20,6 +20,9 @@ use crate::view::node::NodeRow;
 use crate::view::provider::LocalProvider;
 use crate::view::text::sentence;
 
+/// The list.
+const LIST: &str = "/nodes";
+
 /// Rows of a page.
 const ROWS: u32 = 20;
 
@@ -44,6 +47,8 @@ pub(crate) struct CreateForm {
 #[derive(Serialize)]
 struct ListView {
     operator: String,
+    /// Where a `GET` shows this list: the page may be the answer to a form, at an address that serves no `GET`.
+    here: String,
     /// The rows tell everything up to this event.
     after: i64,
     now: String,
@@ -121,9 +126,10 @@ async fn show(
     let rows = rows(ui, &page.items).await?;
     let view = ListView {
         operator: operator.session.email.to_string(),
+        here: cursor.map_or_else(|| LIST.to_owned(), |id| format!("{LIST}?cursor={id}")),
         after,
         now: ui.clock.now().to_string(),
-        local: LocalProvider::new(ui.providers().await?),
+        local: LocalProvider::new(ui.providers.seen().await),
         create,
         alert,
         rows,
@@ -191,7 +197,7 @@ pub(crate) async fn create(
         .create_local(CreateLocalNode { name }, idempotency, by(&operator))
         .await
     {
-        Ok(_) => Ok(see("/nodes")),
+        Ok(_) => Ok(see(LIST)),
         Err(error) => refused(&ui, &operator, error).await,
     }
 }
@@ -215,7 +221,7 @@ pub(crate) async fn provision(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     match ui.nodes.provision(node_id(&id)?, by(&operator)).await {
-        Ok(_) => Ok(see("/nodes")),
+        Ok(_) => Ok(see(LIST)),
         Err(error) => refused(&ui, &operator, error).await,
     }
 }
@@ -240,7 +246,7 @@ pub(crate) async fn delete(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     match ui.nodes.delete(node_id(&id)?, by(&operator)).await {
-        Ok(_) => Ok(see("/nodes")),
+        Ok(_) => Ok(see(LIST)),
         Err(error) => refused(&ui, &operator, error).await,
     }
 }

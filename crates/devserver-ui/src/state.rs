@@ -1,19 +1,12 @@
 //! What the handlers work with.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use domain_kernel::{Clock, Timestamp};
-use operations::{Accounts, JobsService, NodesService, ProviderStatus, UseCaseError};
+use domain_kernel::Clock;
+use operations::{Accounts, JobsService, NodesService};
 
 use crate::pages::Pages;
-
-/// For how long it is good to know what providers can do. To find out starts programs of the host, which takes far longer
-/// than to show a page.
-const PROVIDERS_KNOWN: Duration = Duration::from_secs(5);
-
-/// When providers were looked at, and what was seen.
-type Looked = (Timestamp, Vec<ProviderStatus>);
+use crate::providers::Providers;
 
 /// Why the pages cannot be served: a template that was compiled in is not valid.
 #[derive(Debug)]
@@ -39,7 +32,7 @@ pub struct UiState {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pages: Arc<Pages>,
-    providers: Arc<Mutex<Option<Looked>>>,
+    pub(crate) providers: Providers,
 }
 
 impl UiState {
@@ -51,24 +44,12 @@ impl UiState {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, UiError> {
         Ok(Self {
+            providers: Providers::new(Arc::clone(&nodes), Arc::clone(&clock)),
             nodes,
             jobs,
             accounts,
             clock,
             pages: Arc::new(Pages::new().map_err(UiError)?),
-            providers: Arc::default(),
         })
-    }
-
-    /// What providers can do on this host, as of a few seconds ago at the most.
-    pub(crate) async fn providers(&self) -> Result<Vec<ProviderStatus>, UseCaseError> {
-        let now = self.clock.now();
-        let known = self.providers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((_, statuses)) = known.filter(|(at, _)| now.since(*at) < PROVIDERS_KNOWN) {
-            return Ok(statuses);
-        }
-        let statuses = self.nodes.providers().await?;
-        *self.providers.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, statuses.clone()));
-        Ok(statuses)
     }
 }

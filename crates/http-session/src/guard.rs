@@ -10,7 +10,7 @@ use domain_kernel::ApiErrorCode;
 use crate::{ApiError, Authority, HttpSettings};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// The middleware. `Host` must be a name of this server, so that a name that an attacker points here (DNS rebinding)
@@ -28,7 +28,7 @@ pub async fn guard(
 }
 
 /// Whether a request was made on this host for this host: the peer is on loopback, it names the address that the server
-/// listens on, and no proxy stands between.
+/// listens on, and no proxy stands between. Trusted proxies are no exception: they speak for clients elsewhere.
 pub fn came_from_this_host(settings: &HttpSettings, request: &HttpRequest) -> bool {
     let is_local_peer = request
         .peer_addr()

@@ -113,12 +113,6 @@ pub async fn current_operator(accounts: &Accounts, request: &HttpRequest) -> Res
     Ok(Operator { session })
 }
 
-/// Where a request comes from, for the login throttle.
-pub fn client_address(request: &HttpRequest) -> String {
-    let peer = request.peer_addr();
-    peer.map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_canonical().to_string())
-}
-
 /// The cookie of a session that was just opened.
 pub fn session_cookie(settings: &HttpSettings, token: &SessionToken) -> Cookie<'static> {
     let lifetime = i64::try_from(SESSION_LIFETIME.as_secs()).unwrap_or(i64::MAX);

@@ -1,4 +1,4 @@
-//! Under which names and addresses this server is asked.
+//! Under which names and addresses this server is asked, and by which proxies.
 
 use std::net::IpAddr;
 
@@ -20,6 +20,7 @@ pub enum HttpSettingsError {
 pub struct HttpSettings {
     bind: Authority,
     public: Option<Public>,
+    trusted_proxies: Vec<IpAddr>,
 }
 
 #[derive(Debug, Clone)]
@@ -47,7 +48,26 @@ impl HttpSettings {
             Some(url) => Some(parse_origin(url).ok_or_else(|| HttpSettingsError::PublicUrl(url.to_owned()))?),
             None => None,
         };
-        Ok(Self { bind: address, public })
+        Ok(Self {
+            bind: address,
+            public,
+            trusted_proxies: Vec::new(),
+        })
+    }
+
+    /// The same with the proxies that are believed when they name the client in `X-Forwarded-For`. None without this.
+    #[must_use]
+    pub fn with_trusted_proxies(self, proxies: impl IntoIterator<Item = IpAddr>) -> Self {
+        let trusted_proxies = proxies.into_iter().map(|proxy| proxy.to_canonical()).collect();
+        Self {
+            trusted_proxies,
+            ..self
+        }
+    }
+
+    /// Whether a peer is a proxy that is believed.
+    pub fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.contains(&peer.to_canonical())
     }
 
     /// Whether operators come over HTTPS, so that cookies are for HTTPS only.

@@ -1,10 +1,11 @@
-//! How much log one job may write.
+//! How much log one attempt of a job may write.
 
 use serde_json::json;
 
 use crate::{EventKind, LogStream, NewEvent};
 
-/// The most bytes of log that are kept of one job. Steps, tasks and statuses are kept whatever there is of them.
+/// The most bytes of log that are kept of one attempt of a job. Each attempt has its own, so that the last one, which
+/// tells why the job failed, is never without lines: stores count anew when they write `Outcome::Retry`. Steps, tasks and statuses are kept whatever there is of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogLimit(pub u64);
 
@@ -18,11 +19,11 @@ impl Default for LogLimit {
 /// What a store does with an event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Admitted {
-    /// Writes it, and this as the job's bytes of log.
+    /// Writes it, and this as the bytes of log.
     Kept {
         /// The event, or the one that says that the log ends here.
         event: NewEvent,
-        /// The bytes of log so far.
+        /// The bytes of log of the attempt so far.
         log_bytes: u64,
     },
     /// Drops it.
@@ -30,7 +31,7 @@ pub enum Admitted {
 }
 
 impl LogLimit {
-    /// Decides about an event of a job that has `log_bytes` of log so far. The first line beyond the limit is replaced by
+    /// Decides about an event of an attempt that has `log_bytes` of log so far. The first line beyond the limit is replaced by
     /// one that says so; its bytes are counted, so that those after it are known to be too many.
     pub fn admit(self, log_bytes: u64, event: NewEvent) -> Admitted {
         match event.kind {
@@ -55,7 +56,7 @@ impl LogLimit {
             data: json!({
                 "step": dropped.data["step"],
                 "stream": LogStream::Pressluft,
-                "line": format!("The job's log ends here: it has reached its limit of {} bytes.", self.0),
+                "line": format!("The log of this attempt ends here: it has reached its limit of {} bytes.", self.0),
                 "truncated": true,
             }),
         }

@@ -39,7 +39,7 @@ reasons! {
     NodeHostMissing "node_host_missing" "The node has no address yet. Wait for its running job, or provision it again.";
     SshPortInvalid "ssh_port_invalid" "The node's SSH port is not valid. Create the node again with a port from 1 to 65535.";
     SshUserMissing "ssh_user_missing" "The node has no SSH user. Create the node again with a login user.";
-    NodeUnreachable "node_unreachable" "The machine does not answer SSH. Check that it runs and that its SSH port is open, then provision the node again.";
+    NodeUnreachable "node_unreachable" "The machine does not answer SSH. Check that it runs and that its SSH port is open, then provision the node again. Where logins were rejected for long, its fail2ban may have banned this host: `fail2ban-client unban <address>` on the machine lets it in.";
     SshAuthRejected "ssh_auth_rejected" "The machine rejected Pressluft's key. Add the public key from `GET /api/ssh-key` to the login user's authorized_keys, or provision the node again.";
     HostKeyMismatch "host_key_mismatch" "The machine shows another host key than the pinned one. Find out why it changed before you pin the new one.";
     SudoUnavailable "sudo_unavailable" "The login user cannot use sudo without a password. Restore its rule under /etc/sudoers.d on the machine.";

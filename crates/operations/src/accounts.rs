@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use accounts_domain::{
-    Account, AccountStore, Email, NewAccount, NewSession, PasswordHasher, RefusedLogin, Session, SessionToken,
+    Account, AccountStore, Email, NewAccount, NewSession, PasswordHasher, Refusal, RefusedLogin, Session, SessionToken,
     TokenSource,
 };
 use domain_kernel::{AccountId, Clock, Secret, Timestamp};
@@ -21,8 +21,9 @@ const MIN_PASSWORD: usize = 12;
 /// Longer passwords are refused, so that hashing costs what it should.
 const MAX_PASSWORD: usize = 1024;
 
-/// How many refused logins from one address are written to the audit log within 15 minutes. Whoever tries many e-mail
-/// addresses is slowed down by the hashing alone, and must not be able to fill the disk.
+/// How many refused logins for accounts that do not exist are written to the audit log within 15 minutes, of one client.
+/// Whoever tries many e-mail addresses is slowed down by the hashing alone, and must not be able to fill the disk. Of an
+/// account that exists every line is written: the throttle bounds them.
 const AUDITED_REFUSALS: usize = 20;
 
 /// A session that was just opened.
@@ -49,6 +50,7 @@ pub struct Accounts {
     clock: Arc<dyn Clock>,
     throttle: LoginThrottle,
     audited: LoginThrottle,
+    told_dropped: LoginThrottle,
 }
 
 impl Accounts {
@@ -66,6 +68,7 @@ impl Accounts {
             clock,
             throttle: LoginThrottle::default(),
             audited: LoginThrottle::new(AUDITED_REFUSALS),
+            told_dropped: LoginThrottle::new(1),
         }
     }
 
@@ -156,7 +159,7 @@ impl Accounts {
             return Ok(());
         };
         if throttled.first {
-            self.record_refusal(tried, true, now).await?;
+            self.record_refusal(tried, Refusal::Throttled, now).await?;
         }
         Err(UseCaseError::TooManyRequests {
             retry_after_s: throttled.wait.as_secs().max(1),
@@ -167,23 +170,32 @@ impl Accounts {
     async fn refused(&self, tried: &Tried<'_>, now: Timestamp) -> Result<UseCaseError, UseCaseError> {
         // Counted before anything is waited for, so that tries at the same time all see it.
         self.throttle.failed(tried.subject, now);
-        self.record_refusal(tried, false, now).await?;
+        self.record_refusal(tried, Refusal::Wrong, now).await?;
         Ok(UseCaseError::Unauthorized(
             "The e-mail address or the password is wrong.",
         ))
     }
 
-    /// Writes a refused login to the audit log, unless there were too many from that address.
-    async fn record_refusal(&self, tried: &Tried<'_>, throttled: bool, now: Timestamp) -> Result<(), UseCaseError> {
-        if self.audited.wait(tried.from, now).is_some() {
-            return Ok(());
-        }
-        self.audited.failed(tried.from, now);
+    /// Writes a refused login to the audit log. Where there were too many for accounts that do not exist, one line says
+    /// that the others are dropped.
+    async fn record_refusal(&self, tried: &Tried<'_>, refusal: Refusal, now: Timestamp) -> Result<(), UseCaseError> {
         let account = self.account(tried.email).await?;
+        let refusal = match &account {
+            Some(_) => refusal,
+            None if self.audited.wait(tried.from, now).is_none() => {
+                self.audited.failed(tried.from, now);
+                refusal
+            }
+            None if self.told_dropped.wait(tried.from, now).is_none() => {
+                self.told_dropped.failed(tried.from, now);
+                Refusal::Dropped
+            }
+            None => return Ok(()),
+        };
         let refused = RefusedLogin {
             account_id: account.map(|account| account.id),
             client_address: tried.from.to_owned(),
-            throttled,
+            refusal,
         };
         Ok(self.store.record_refused_login(refused).await?)
     }

@@ -15,7 +15,7 @@ use nodes_domain::{
 const FAILURES: u32 = 3;
 
 /// How many nodes are looked at at a time.
-const AT_ONCE: usize = 4;
+pub(crate) const AT_ONCE: usize = 4;
 
 /// How long one look may take.
 const PROBE_LIMIT: Duration = Duration::from_secs(20);

@@ -2,7 +2,7 @@
 
 use accounts_domain::{
     Account, AccountStore, AccountStoreError, AuditAction, AuditSubjectKind, Email, NewAccount, NewSession,
-    PasswordHash, RefusedLogin, Session, TokenHash,
+    PasswordHash, Refusal, RefusedLogin, Session, TokenHash,
 };
 use async_trait::async_trait;
 use diesel::prelude::*;
@@ -143,10 +143,10 @@ impl AccountStore for Database {
                 client_address: Some(&refused.client_address),
                 ..NewLine::default()
             };
-            let action = if refused.throttled {
-                AuditAction::LoginThrottled
-            } else {
-                AuditAction::LoginRefused
+            let action = match refused.refusal {
+                Refusal::Wrong => AuditAction::LoginRefused,
+                Refusal::Throttled => AuditAction::LoginThrottled,
+                Refusal::Dropped => AuditAction::LoginRefusalsDropped,
             };
             audit_log::write(connection, now, action, line)
         });

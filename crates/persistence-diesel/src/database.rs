@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::connection::AnyConnection;
 use crate::error::DbError;
+use crate::event_log;
 use crate::migrations::{self, MigrateError};
 use crate::pool::{OpenError, Place, Pools};
 use crate::transaction;
@@ -19,7 +20,8 @@ use crate::transaction;
 pub struct Database {
     pools: Pools,
     clock: Arc<dyn Clock>,
-    commits: watch::Sender<()>,
+    /// The newest event that a commit of this process is known to have had behind it.
+    newest_event: watch::Sender<i64>,
     log_limit: LogLimit,
 }
 
@@ -31,12 +33,12 @@ impl Database {
         Ok(Self {
             pools,
             clock,
-            commits: watch::Sender::new(()),
+            newest_event: watch::Sender::new(0),
             log_limit: LogLimit::default(),
         })
     }
 
-    /// The same database with another limit of the log of one job.
+    /// The same database with another limit of the log of one attempt.
     pub fn with_log_limit(self, log_limit: LogLimit) -> Self {
         Self { log_limit, ..self }
     }
@@ -66,12 +68,23 @@ impl Database {
         work: impl FnOnce(&mut AnyConnection, Timestamp) -> Result<T, DbError> + Send + 'static,
     ) -> Result<T, DbError> {
         let Self {
-            pools, clock, commits, ..
+            pools,
+            clock,
+            newest_event,
+            ..
         } = self.clone();
         tokio::task::spawn_blocking(move || {
             let mut connection = pools.writers.get()?;
-            let written = transaction::write(&mut connection, |connection| work(connection, clock.now()))?;
-            commits.send_replace(());
+            let (written, newest) = transaction::write(&mut connection, |connection| {
+                let written = work(connection, clock.now())?;
+                Ok((written, event_log::newest(connection)?))
+            })?;
+            // After the commit, so that whoever is told finds the events. Most commits (heartbeats) write none.
+            newest_event.send_if_modified(|known| {
+                let is_news = newest > *known;
+                *known = newest.max(*known);
+                is_news
+            });
             Ok(written)
         })
         .await?
@@ -91,17 +104,18 @@ impl Database {
     }
 }
 
-/// Every commit counts: which of them wrote an event is cheaper to find out by a look than to keep track of.
+/// A commit is news where it has events behind it that none before had. Writers run one after another and a number is never
+/// given twice, so none is missed.
 impl EventFeed for Database {
     fn watch(&self) -> Box<dyn EventWatch> {
-        Box::new(CommitWatch(self.commits.subscribe()))
+        Box::new(NewestEvent(self.newest_event.subscribe()))
     }
 }
 
-struct CommitWatch(watch::Receiver<()>);
+struct NewestEvent(watch::Receiver<i64>);
 
 #[async_trait]
-impl EventWatch for CommitWatch {
+impl EventWatch for NewestEvent {
     async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending().await

@@ -1,6 +1,7 @@
 //! The one way in which events are written, always in the transaction of what they tell.
 
 use ::jobs::{EventKind, NewEvent, StepStatus};
+use diesel::dsl::max;
 use diesel::prelude::*;
 use domain_kernel::Timestamp;
 use nodes_domain::NodeStatus;
@@ -25,6 +26,12 @@ impl<'a> Subject<'a> {
             node_id: row.node_id.as_deref(),
         }
     }
+}
+
+/// The number of the newest event, 0 where there is none.
+pub(crate) fn newest(connection: &mut AnyConnection) -> Result<i64, DbError> {
+    let newest: Option<i64> = events::table.select(max(events::seq)).first(connection)?;
+    Ok(newest.unwrap_or(0))
 }
 
 pub(crate) fn append(

@@ -75,6 +75,7 @@ pub(crate) fn end_run(
         Outcome::Retry { run_after, .. } => {
             row.attempt_count += 1;
             row.run_after = run_after.as_micros();
+            row.log_bytes = 0;
         }
         Outcome::Parked { run_after } => row.run_after = run_after.as_micros(),
         Outcome::Succeeded | Outcome::Failed(_) | Outcome::Cancelled | Outcome::Yielded => {}
@@ -149,6 +150,7 @@ fn release(connection: &mut AnyConnection, now: Timestamp, row: &mut JobRow) -> 
             jobs::locked_by.eq(&row.locked_by),
             jobs::lease_until.eq(row.lease_until),
             jobs::lost_workers.eq(row.lost_workers),
+            jobs::log_bytes.eq(row.log_bytes),
             jobs::cancel_requested.eq(row.cancel_requested),
             jobs::finished_at.eq(row.finished_at),
             jobs::error_code.eq(&row.error_code),

@@ -63,6 +63,15 @@ const CHECKS: &[(&str, &str)] = &[
          redis-cli -h 127.0.0.1 --user pressluft --no-auth-warning ping' 2>&1); \
          echo \"$answer\"; [ \"$answer\" = PONG ]",
     ),
+    (
+        "firewall",
+        "rules=$(sudo -n nft list chain inet pressluft input 2>&1) || { echo \"$rules\"; exit 1; }; \
+         case $rules in *'policy drop'*) echo 'its rules are loaded' ;; *) echo 'it drops nothing'; exit 1 ;; esac",
+    ),
+    (
+        "fail2ban",
+        "state=$(systemctl is-active fail2ban); echo \"it is ${state:-unknown}\"; [ \"$state\" = active ]",
+    ),
     ("curl", "command -v curl"),
     ("mariadb-dump", "command -v mariadb-dump"),
     ("tar", "command -v tar"),

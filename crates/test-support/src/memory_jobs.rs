@@ -336,6 +336,7 @@ impl Row {
                 self.job.error = Some(failure.clone());
                 self.job.attempt_count += 1;
                 self.job.run_after = *run_after;
+                self.log_bytes = 0;
             }
             Outcome::Parked { run_after } => self.job.run_after = *run_after,
             Outcome::Yielded => self.job.run_after = now,

@@ -1,7 +1,7 @@
 //! Nodes in memory, fenced by the claims of [`MemoryJobs`]: a node's change and its job's change happen at once, as in
 //! one transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -24,6 +24,7 @@ pub struct MemoryNodes {
 struct Table {
     nodes: Vec<Node>,
     keys: HashMap<(AccountId, String), (String, CreatedNode)>,
+    refusing: HashSet<NodeId>,
 }
 
 impl MemoryNodes {
@@ -41,6 +42,11 @@ impl MemoryNodes {
         let mut table = self.table();
         table.nodes.retain(|known| known.id != node.id);
         table.nodes.push(node);
+    }
+
+    /// From now on no job of this node can be stored.
+    pub fn refuse_jobs_of(&self, id: NodeId) {
+        self.table().refusing.insert(id);
     }
 
     /// A node as it stands now.
@@ -234,6 +240,9 @@ impl NodeStore for MemoryNodes {
     ) -> Result<Node, StoreError> {
         self.at_once(|table, now| {
             table.node(id)?;
+            if table.refusing.contains(&id) {
+                return Err(StoreError::Backend("the node's jobs are refused".into()));
+            }
             let open = self.jobs.open_job_of(id);
             let in_the_way = |open: &&Job| !(cancel_waiting && open.status == JobStatus::Queued);
             if let Some(open) = open.as_ref().filter(in_the_way) {

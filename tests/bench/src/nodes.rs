@@ -44,7 +44,10 @@ pub(crate) fn run() -> anyhow::Result<Vec<Row>> {
 
 /// One machine at a time: each is given back before the next one is made.
 fn measure(bare: BareMachine, cache: &Path) -> anyhow::Result<Vec<Row>> {
-    let installation = Installation::new().with("CACHE_DIR", &cache.display().to_string());
+    // The roles are a copy: what is edited meanwhile changes nothing half-way.
+    let installation = Installation::new()
+        .with_own_roles()
+        .with("CACHE_DIR", &cache.display().to_string());
     let server = installation.start();
     let client = server.client();
     let data_dir = installation.data_dir();

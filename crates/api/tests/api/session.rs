@@ -86,6 +86,31 @@ async fn after_five_failures_a_peer_waits_and_others_do_not() {
 }
 
 #[actix_web::test]
+async fn behind_a_trusted_proxy_each_client_waits_for_itself_and_others_cannot_name_one() {
+    let settings = HttpSettings::new(BIND, None).unwrap();
+    let panel = Panel::with(settings.with_trusted_proxies(["192.0.2.9".parse().unwrap()])).await;
+    let ask = async |password: &str, peer: &str, list: &str| {
+        let body = json!({"email": EMAIL, "password": password}).to_string();
+        let ask = panel.stranger("POST", "/api/login").peer(peer).json(&body);
+        ask.header("X-Forwarded-For", list).send().await.status
+    };
+    for number in 0..5 {
+        let list = format!("198.51.100.{number}, 203.0.113.1");
+        assert_eq!(ask("wrong", "192.0.2.9:1", &list).await, 401);
+    }
+    assert_eq!(ask(PASSWORD, "192.0.2.9:1", "203.0.113.1").await, 429);
+    assert_eq!(ask(PASSWORD, "192.0.2.9:1", "203.0.113.2").await, 200);
+    // An untrusted peer has one account of failures, whatever it says.
+    for number in 0..5 {
+        assert_eq!(
+            ask("wrong", "192.0.2.8:1", &format!("203.0.113.{}", 10 + number)).await,
+            401
+        );
+    }
+    assert_eq!(ask(PASSWORD, "192.0.2.8:1", "203.0.113.99").await, 429);
+}
+
+#[actix_web::test]
 async fn a_login_that_is_no_login_is_a_400_and_does_not_repeat_the_password() {
     let panel = Panel::new().await;
     for body in [

@@ -2,9 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
+use http_session::HttpSettings;
 use serde_json::json;
 
-use crate::panel::Panel;
+use crate::panel::{BIND, Panel};
 
 #[actix_web::test]
 async fn the_numbers_are_those_of_jobs_and_nodes() {
@@ -45,6 +46,22 @@ async fn programs_on_this_host_read_the_metrics_without_a_session() {
             .code(),
         "unauthorized"
     );
+}
+
+#[actix_web::test]
+async fn what_a_trusted_proxy_forwards_never_comes_from_this_host() {
+    let proxies = ["127.0.0.1".parse().unwrap(), "192.0.2.9".parse().unwrap()];
+    let settings = HttpSettings::new(BIND, None).unwrap().with_trusted_proxies(proxies);
+    let panel = Panel::with(settings).await;
+    let ask = |peer: &str| panel.stranger("GET", "/metrics").peer(peer);
+    for peer in ["127.0.0.1:9", "192.0.2.9:9"] {
+        for client in ["192.0.2.1", "127.0.0.1", "::1", ""] {
+            let answer = ask(peer).header("X-Forwarded-For", client).send().await;
+            assert_eq!(answer.code(), "unauthorized", "{client:?} from {peer}");
+        }
+    }
+    assert_eq!(ask("192.0.2.9:9").send().await.status, 401);
+    assert_eq!(ask("127.0.0.1:9").send().await.status, 200, "nobody forwarded it");
 }
 
 #[actix_web::test]

@@ -108,6 +108,36 @@ async fn a_client_that_comes_back_goes_on_after_the_last_event_that_it_has() {
 }
 
 #[actix_web::test]
+async fn a_client_that_is_ahead_of_the_database_is_told_so_once_and_goes_on_from_there() {
+    let panel = Panel::new().await;
+    let (_, job) = panel.create_node().await;
+    let last = panel.jobs.all_events().last().unwrap().seq;
+    let reset = format!("event: reset\nid: {last}\ndata: {{\"last_seq\":{last}}}\n\n");
+    let ahead = (last + 1).to_string();
+    let all = "/api/events".to_owned();
+    let mut readers = vec![
+        Reader::open(&panel, &format!("{all}?after={ahead}"), &[]).await,
+        Reader::open(&panel, &all, &[("Last-Event-ID", &i64::MAX.to_string())]).await,
+        Reader::open(&panel, &format!("/api/jobs/{job}/events?after={ahead}"), &[]).await,
+    ];
+    for reader in &mut readers {
+        assert_eq!(reader.piece().await.as_ref(), Some(&reset));
+        reader.is_silent().await;
+    }
+    tell(&panel, 1).await;
+    for reader in &mut readers {
+        assert_eq!(reader.numbers().await[0], last + 1);
+    }
+
+    // Who has had the last event is not ahead.
+    let last = panel.jobs.all_events().last().unwrap().seq;
+    let mut reader = Reader::open(&panel, &format!("{all}?after={last}"), &[]).await;
+    reader.is_silent().await;
+    let page = panel.get(&format!("{all}?after={}", last + 5)).await;
+    assert_eq!(page.json()["next_after"], last + 5, "JSON is as it was");
+}
+
+#[actix_web::test]
 async fn a_stream_of_a_job_tells_of_that_job_alone() {
     let panel = Panel::new().await;
     let (_, first) = panel.create_node().await;

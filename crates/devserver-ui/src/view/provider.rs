@@ -5,13 +5,23 @@ use operations::ProviderStatus;
 use serde::Serialize;
 
 use super::text::{Piece, prose, sentence};
+use crate::providers::Seen;
 
 /// The provider of new local nodes.
 #[derive(Serialize)]
 pub(crate) struct LocalProvider {
-    /// Its id; empty where the server has none.
+    /// Its id; empty where the server has none, or does not know yet.
     id: String,
     obstacle: Option<Obstacle>,
+    /// Why it is not known whether it can work. A job finds out, so that nodes can be asked for meanwhile.
+    unknown: Option<Unknown>,
+}
+
+/// Why it is not known.
+#[derive(Serialize)]
+struct Unknown {
+    words: &'static str,
+    detail: Vec<Piece>,
 }
 
 /// Why it cannot work on this host.
@@ -23,7 +33,29 @@ struct Obstacle {
 }
 
 impl LocalProvider {
-    pub(crate) fn new(statuses: Vec<ProviderStatus>) -> Self {
+    pub(crate) fn new(seen: Seen) -> Self {
+        match seen {
+            Seen::Statuses(statuses) => Self::known(statuses),
+            Seen::Nothing => Self::unknown(
+                "Pressluft is looking whether the provider can work.",
+                "Reload the page to see what it found. A node that is asked for now finds out, and says why not.",
+            ),
+            Seen::Failed(why) => Self::unknown("Pressluft could not find out whether the provider can work.", &why),
+        }
+    }
+
+    fn unknown(words: &'static str, detail: &str) -> Self {
+        Self {
+            id: String::new(),
+            obstacle: None,
+            unknown: Some(Unknown {
+                words,
+                detail: prose(detail),
+            }),
+        }
+    }
+
+    fn known(statuses: Vec<ProviderStatus>) -> Self {
         let local = statuses
             .into_iter()
             .find(|status| status.source == AcquisitionSource::Local);
@@ -35,6 +67,7 @@ impl LocalProvider {
                     reason: prose("This server was built without the configured local provider."),
                     remedy: prose("Set `PRESSLUFT_LOCAL_PROVIDER` to one that it has, then restart Pressluft."),
                 }),
+                unknown: None,
             };
         };
         let obstacle = match capability {
@@ -48,6 +81,7 @@ impl LocalProvider {
         Self {
             id: id.as_str().to_owned(),
             obstacle,
+            unknown: None,
         }
     }
 }

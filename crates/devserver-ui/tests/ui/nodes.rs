@@ -6,9 +6,9 @@ use domain_kernel::JobErrorCode;
 use jobs::{Failure, JobStore, LogStream, NewEvent, Outcome, StepStatus, TaskProgress, TaskStatus};
 use nodes_domain::{Capability, NodeStatus, Unavailable};
 
-use test_support::ProviderMethod;
+use test_support::{Fault, ProviderMethod};
 
-use crate::panel::Panel;
+use crate::panel::{Answer, Panel};
 
 #[tokio::test]
 async fn an_empty_list_teaches_the_next_step_and_offers_two_ways_to_create() {
@@ -63,6 +63,88 @@ async fn a_provider_is_looked_at_anew_after_a_few_seconds() {
     panel.clock.advance(Duration::from_secs(5));
     panel.get("/nodes").await;
     assert_eq!(panel.provider.count(ProviderMethod::Capability), 2);
+}
+
+/// What the list shows to one who is as patient as a page.
+async fn list_after_patience(panel: &Panel) -> Answer {
+    let patience = Duration::from_millis(300);
+    let waits = || panel.clock.sleeps().iter().filter(|wait| **wait == patience).count();
+    let before = waits();
+    let (page, ()) = tokio::join!(panel.get("/nodes"), async {
+        // Until the request has come to its wait.
+        while waits() == before {
+            tokio::task::yield_now().await;
+        }
+        panel.clock.advance(patience);
+    });
+    page
+}
+
+#[tokio::test]
+async fn a_provider_that_does_not_answer_delays_no_page_and_shows_once_it_answers() {
+    let panel = Panel::new().await;
+    panel
+        .provider
+        .fail_always(ProviderMethod::Capability, Fault::WaitsUntilStopped);
+    for _ in 0..3 {
+        let page = list_after_patience(&panel).await;
+        assert_eq!(page.status, 200);
+        page.assert_has(&[
+            "Pressluft is looking whether the provider can work.",
+            "aria-describedby=\"local-unknown\">Create Local Node",
+        ]);
+    }
+    assert_eq!(
+        panel.provider.count(ProviderMethod::Capability),
+        1,
+        "one look at a time"
+    );
+
+    panel.clock.advance(Duration::from_secs(15));
+    let page = panel.get("/nodes").await;
+    assert_eq!(page.status, 200);
+    page.assert_has(&[
+        "Pressluft could not find out whether the provider can work.",
+        "No answer within 15 s.",
+        "aria-describedby=\"local-unknown\">Create Local Node",
+    ]);
+    // What was seen is good from the end of the look on, not from its beginning.
+    panel.provider.heal();
+    panel.clock.advance(Duration::from_secs(4));
+    panel.get("/nodes").await;
+    assert_eq!(panel.provider.count(ProviderMethod::Capability), 1);
+
+    panel.clock.advance(Duration::from_secs(1));
+    let page = panel.get("/nodes").await;
+    page.assert_has(&[
+        "the provider <code>fake</code>",
+        "aria-describedby=\"local-what\">Create",
+    ]);
+    assert!(!page.has("local-unknown"));
+}
+
+#[tokio::test]
+async fn a_look_that_takes_long_leaves_the_last_answer_on_the_page() {
+    let panel = Panel::new().await;
+    panel.get("/nodes").await.assert_has(&["<code>fake</code>"]);
+    panel
+        .provider
+        .fail_always(ProviderMethod::Capability, Fault::WaitsUntilStopped);
+    panel.clock.advance(Duration::from_secs(5));
+    let page = list_after_patience(&panel).await;
+    page.assert_has(&["<code>fake</code>"]);
+    assert!(!page.has("local-unknown"));
+}
+
+#[tokio::test]
+async fn a_provider_that_takes_too_long_is_told_as_an_obstacle() {
+    let panel = Panel::new().await;
+    panel
+        .provider
+        .fail_always(ProviderMethod::Capability, Fault::TakesTooLong);
+    let page = panel.get("/nodes").await;
+    assert_eq!(page.status, 200);
+    page.assert_has(&["No answer within 10 s.", "LOCAL_PROVIDER_NOT_RESPONDING"]);
 }
 
 #[tokio::test]
@@ -211,10 +293,11 @@ async fn the_list_goes_on_on_further_pages() {
     let first = panel.get("/nodes").await;
     assert_eq!(first.body.matches("data-node=").count(), 20);
     assert!(first.has("number 20.") && !first.has("number 0."));
-    first.assert_has(&[" data-first data-more>"]);
+    first.assert_has(&[" data-first data-more>", "data-here=\"/nodes\""]);
     let next = first.value_of("href=\"/nodes?cursor=").to_owned();
     let second = panel.get(&format!("/nodes?cursor={next}")).await;
     assert_eq!(second.body.matches("data-node=").count(), 1);
+    assert_eq!(second.value_of("data-here=\""), format!("/nodes?cursor={next}"));
     second.assert_has(&["number 0.", "href=\"/nodes\">Newest nodes"]);
     assert!(!second.has("data-first") && !second.has("data-more"));
     let wrong = panel.get("/nodes?cursor=x").await;

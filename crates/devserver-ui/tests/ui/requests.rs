@@ -164,6 +164,8 @@ async fn a_job_is_cancelled_and_asked_for_again() {
     let late = panel.post(&format!("/jobs/{job}/cancel"), "").await;
     assert_eq!(late.status, 409);
     assert!(late.text_of("class=\"alert\"").contains("has ended already"));
+    // From here the scripts lead back to what a `GET` serves.
+    assert_eq!(late.value_of("data-here=\""), "/nodes");
 
     assert_eq!(panel.post(&format!("/jobs/{job}/retry"), "").await.location(), "/nodes");
     let claim = panel.claim().await;

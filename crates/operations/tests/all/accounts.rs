@@ -1,9 +1,10 @@
 //! The use cases of accounts.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use accounts_domain::AccountStore;
+use accounts_domain::{AccountStore, Refusal};
 use domain_kernel::{ApiErrorCode, Secret};
 use futures_util::future::join_all;
 use operations::{Accounts, SESSION_LIFETIME, UseCaseError};
@@ -41,6 +42,20 @@ impl Desk {
     async fn login(&self, password: &str, from: &str) -> Result<(), ApiErrorCode> {
         let opened = self.accounts.login(EMAIL, Secret::new(password), from).await;
         opened.map(|_| ()).map_err(|error| error.code())
+    }
+
+    /// Tries addresses without an account, by their numbers.
+    async fn spray(&self, numbers: Range<usize>, from: &str) {
+        for number in numbers {
+            let email = format!("ops{number}@example.test");
+            assert!(self.accounts.login(&email, Secret::new("x"), from).await.is_err());
+        }
+    }
+
+    /// How many refusals of a kind were told.
+    fn told(&self, refusal: Refusal) -> usize {
+        let told = self.store.refused_logins();
+        told.iter().filter(|refused| refused.refusal == refusal).count()
     }
 }
 
@@ -231,16 +246,16 @@ async fn logins_are_told_with_the_clients_address_and_refused_ones_without_what_
     let told: Vec<_> = desk.store.refused_logins();
     let told: Vec<_> = told
         .iter()
-        .map(|refused| (refused.account_id, refused.client_address.as_str(), refused.throttled))
+        .map(|refused| (refused.account_id, refused.client_address.as_str(), refused.refusal))
         .collect();
     assert_eq!(
         told,
         [
-            (id, "192.0.2.2", false),
-            (None, "192.0.2.3", false),
-            (None, "192.0.2.3", false),
-            (None, "192.0.2.3", false),
-            (id, "192.0.2.4", false),
+            (id, "192.0.2.2", Refusal::Wrong),
+            (None, "192.0.2.3", Refusal::Wrong),
+            (None, "192.0.2.3", Refusal::Wrong),
+            (None, "192.0.2.3", Refusal::Wrong),
+            (id, "192.0.2.4", Refusal::Wrong),
         ]
     );
 }
@@ -248,10 +263,7 @@ async fn logins_are_told_with_the_clients_address_and_refused_ones_without_what_
 #[tokio::test]
 async fn only_the_first_of_the_throttled_tries_of_a_window_is_told() {
     let desk = desk().await;
-    let throttled = || {
-        let told = desk.store.refused_logins();
-        told.iter().filter(|refused| refused.throttled).count()
-    };
+    let throttled = || desk.told(Refusal::Throttled);
     for window in 1..3 {
         for _ in 0..5 {
             assert!(desk.login("wrong", "a").await.is_err());
@@ -265,26 +277,45 @@ async fn only_the_first_of_the_throttled_tries_of_a_window_is_told() {
 }
 
 #[tokio::test]
-async fn one_client_that_tries_many_addresses_does_not_fill_the_audit_log() {
+async fn one_client_that_tries_many_addresses_does_not_fill_the_audit_log_and_one_line_says_so() {
     let desk = desk().await;
-    for number in 0..100 {
-        let email = format!("ops{number}@example.test");
-        assert!(desk.accounts.login(&email, Secret::new("x"), "a").await.is_err());
+    desk.spray(0..100, "a").await;
+    assert_eq!((desk.told(Refusal::Wrong), desk.told(Refusal::Dropped)), (20, 1));
+    // Six tries of one address without an account: the last of them is throttled.
+    for _ in 0..6 {
+        let refused = desk.accounts.login("else@example.test", Secret::new("x"), "a").await;
+        assert!(refused.is_err());
     }
-    assert_eq!(desk.store.refused_logins().len(), 20);
-    assert!(
-        desk.accounts
-            .login("else@example.test", Secret::new("x"), "b")
-            .await
-            .is_err()
-    );
-    assert_eq!(desk.store.refused_logins().len(), 21, "another client is told");
+    assert_eq!(desk.store.refused_logins().len(), 21);
+    desk.spray(0..1, "b").await;
+    assert_eq!(desk.told(Refusal::Wrong), 21, "another client is told");
     desk.clock.advance(WINDOW);
-    assert!(
-        desk.accounts
-            .login("else@example.test", Secret::new("x"), "a")
-            .await
-            .is_err()
-    );
-    assert_eq!(desk.store.refused_logins().len(), 22);
+    desk.spray(0..100, "a").await;
+    assert_eq!((desk.told(Refusal::Wrong), desk.told(Refusal::Dropped)), (41, 2));
+}
+
+#[tokio::test]
+async fn the_line_about_dropped_refusals_comes_once_in_a_window_whenever_the_refusals_come() {
+    let desk = desk().await;
+    for minute in 0..30 {
+        // Slowly first, so that afterwards a place becomes free every minute.
+        let count = if minute < 15 { 1 } else { 20 };
+        desk.spray(100 * minute..100 * minute + count, "a").await;
+        desk.clock.advance(WINDOW / 15);
+    }
+    assert_eq!(desk.told(Refusal::Dropped), 1);
+}
+
+#[tokio::test]
+async fn junk_does_not_hide_the_refusals_of_an_account() {
+    let desk = desk().await;
+    desk.spray(0..100, "a").await;
+    for _ in 0..20 {
+        assert!(desk.login("wrong", "a").await.is_err());
+    }
+    let told = desk.store.refused_logins();
+    let told: Vec<_> = told.iter().filter(|refused| refused.account_id.is_some()).collect();
+    assert_eq!(told.len(), 6);
+    assert!(told[..5].iter().all(|refused| refused.refusal == Refusal::Wrong));
+    assert_eq!(told[5].refusal, Refusal::Throttled);
 }

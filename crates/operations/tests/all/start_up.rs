@@ -1,6 +1,9 @@
 //! Machines that stopped with their host are started again when the server starts.
 
+use std::pin::pin;
+
 use domain_kernel::JobErrorCode;
+use futures_util::poll;
 use jobs::{Failure, JobKind, Outcome, RunEnd};
 use nodes_domain::NodeStatus;
 use test_support::{Fault, ProviderMethod};
@@ -43,4 +46,61 @@ async fn machines_that_run_or_are_gone_or_whose_provider_cannot_tell_are_left_al
     );
     bench.run().await;
     assert!(bench.service.start_stopped().await.unwrap().is_empty(), "it is gone");
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_be_started_keeps_none_of_the_others() {
+    let bench = Bench::new();
+    let mut ids = Vec::new();
+    for _ in 0..6 {
+        let node_id = bench.active_node().await;
+        bench.machines.change(node_id, |machine| machine.running = false);
+        ids.push(node_id);
+    }
+    bench.nodes.refuse_jobs_of(ids[0]);
+    bench.nodes.refuse_jobs_of(ids[3]);
+    let accepted = bench.service.start_stopped().await.unwrap();
+    let mut started: Vec<_> = accepted.iter().map(|job| job.node_id).collect();
+    started.sort();
+    let mut wanted = vec![ids[1], ids[2], ids[4], ids[5]];
+    wanted.sort();
+    assert_eq!(started, wanted);
+}
+
+#[tokio::test]
+async fn a_provider_that_does_not_answer_is_asked_about_several_nodes_at_a_time() {
+    let bench = Bench::new();
+    for _ in 0..6 {
+        bench.active_node().await;
+    }
+    bench
+        .provider
+        .fail_always(ProviderMethod::Observe, Fault::WaitsUntilStopped);
+    let before = bench.provider.count(ProviderMethod::Observe);
+    let mut start = pin!(bench.service.start_stopped());
+    for _ in 0..20 {
+        assert!(poll!(&mut start).is_pending());
+    }
+    assert_eq!(bench.provider.count(ProviderMethod::Observe) - before, 4);
+}
+
+#[tokio::test]
+async fn what_the_reconciler_sees_at_the_same_time_leaves_no_machine_stopped() {
+    let bench = Bench::new();
+    let node_id = bench.active_node().await;
+    bench.machines.change(node_id, |machine| machine.running = false);
+    let version = bench.node(node_id).state_version;
+    let mut start = pin!(bench.service.start_stopped());
+    let before = bench.provider.count(ProviderMethod::Observe);
+    while bench.provider.count(ProviderMethod::Observe) == before {
+        assert!(poll!(&mut start).is_pending());
+    }
+    bench.reconciler().round().await.unwrap();
+    assert!(
+        bench.node(node_id).state_version > version,
+        "the reconciler wrote what it saw"
+    );
+    let accepted = start.await.unwrap();
+    assert_eq!(accepted.len(), 1);
+    assert_eq!(bench.node(node_id).status, NodeStatus::Provisioning);
 }

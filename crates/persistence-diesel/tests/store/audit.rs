@@ -1,7 +1,7 @@
 //! The audit log: one line for each thing that an account does, in the transaction of what it tells.
 
 use accounts_domain::{
-    AccountStore, AuditAction, AuditEntry, AuditLog, AuditSubjectKind, NewSession, PasswordHash, RefusedLogin,
+    AccountStore, AuditAction, AuditEntry, AuditLog, AuditSubjectKind, NewSession, PasswordHash, Refusal, RefusedLogin,
     TokenHash,
 };
 use domain_kernel::AccountId;
@@ -71,16 +71,18 @@ store_tests! {
 
     async fn refused_logins_name_the_account_that_was_tried_and_nothing_else(db) {
         let id = db.create_account(EMAIL).await;
-        for (account_id, throttled) in [(Some(id), false), (Some(id), true), (None, false)] {
-            let refused = RefusedLogin { account_id, client_address: "192.0.2.7".to_owned(), throttled };
+        let all = [(Some(id), Refusal::Wrong), (Some(id), Refusal::Throttled), (None, Refusal::Wrong), (None, Refusal::Dropped)];
+        for (account_id, refusal) in all {
+            let refused = RefusedLogin { account_id, client_address: "192.0.2.7".to_owned(), refusal };
             db.store.record_refused_login(refused).await.unwrap();
         }
         let log = entries(&db).await;
-        let [unknown, throttled, refused, _] = &log[..] else { panic!() };
+        let [dropped, unknown, throttled, refused, _] = &log[..] else { panic!() };
+        assert_eq!((dropped.action, &dropped.subject), (AuditAction::LoginRefusalsDropped, &None));
         assert_eq!((unknown.action, &unknown.subject), (AuditAction::LoginRefused, &None));
         assert_eq!((refused.action, throttled.action), (AuditAction::LoginRefused, AuditAction::LoginThrottled));
         assert_eq!(refused.subject.as_ref().unwrap().email.as_ref().unwrap().as_str(), EMAIL);
-        for entry in [unknown, throttled, refused] {
+        for entry in [dropped, unknown, throttled, refused] {
             assert_eq!((entry.account_id, entry.client_address.as_deref()), (None, Some("192.0.2.7")));
             assert_eq!(entry.detail, None);
         }

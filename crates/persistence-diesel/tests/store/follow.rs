@@ -1,5 +1,7 @@
 //! What a page that follows events asks for.
 
+use std::time::Duration;
+
 use domain_kernel::NodeId;
 use futures_util::FutureExt;
 use jobs::{EventFeed, EventWatch, JobCatalog, JobKind, JobStore, LogStream, NewEvent, NewJob, Outcome};
@@ -53,17 +55,24 @@ store_tests! {
         assert!(db.store.last_seq().await.unwrap() > newest[1].seq);
     }
 
-    async fn who_watches_is_told_of_every_commit_and_of_no_look(db) {
+    async fn who_watches_is_told_of_every_commit_of_events_and_of_nothing_else(db) {
         let (_, claim) = db.running_job().await;
         let mut watch = db.store.watch();
         assert!(!is_told(watch.as_mut()));
         db.store.last_seq().await.unwrap();
         assert!(!is_told(watch.as_mut()), "a look is no news");
+        db.store.heartbeat(&claim, Duration::from_secs(30)).await.unwrap();
+        assert!(!is_told(watch.as_mut()), "a heartbeat is no news");
         tell(&db, &claim, "one").await;
         tell(&db, &claim, "two").await;
         assert!(is_told(watch.as_mut()));
         assert!(!is_told(watch.as_mut()), "what was told is told once");
         tell(&db, &claim, "three").await;
-        assert!(is_told(watch.as_mut()));
+        db.store.heartbeat(&claim, Duration::from_secs(30)).await.unwrap();
+        assert!(is_told(watch.as_mut()), "a heartbeat takes no news away");
+        db.store.step_started(&claim, 0, "acquire").await.unwrap();
+        assert!(is_told(watch.as_mut()), "a step is news");
+        db.store.finish(&claim, &Outcome::Cancelled).await.unwrap();
+        assert!(is_told(watch.as_mut()), "an end is news");
     }
 }

@@ -13,7 +13,7 @@ use jobs::{
 };
 use nodes_domain::{Idempotency, NodeChange, NodeStatus, NodeStore, ProbeRecord};
 
-use crate::support::{Raw, SECOND, TestDatabase, new_node, ready, store_tests};
+use crate::support::{Raw, SECOND, TestDatabase, failure, new_node, ready, store_tests};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -264,6 +264,22 @@ store_tests! {
         assert_eq!(log[2].data["truncated"], true);
         let kinds: Vec<_> = events.iter().rev().take(2).map(|event| event.kind).collect();
         assert_eq!(kinds, [EventKind::Step, EventKind::Task], "what is not log is kept");
+
+        // Another attempt has a log of its own; a run that goes on does not.
+        store.finish(&claim, &Outcome::Yielded).await.unwrap();
+        let again = db.claim().await.unwrap().claim;
+        store.append(&again, line("6")).await.unwrap();
+        let retry = Outcome::Retry { failure: failure("no answer"), run_after: db.now() };
+        store.finish(&again, &retry).await.unwrap();
+        let again = db.claim().await.unwrap().claim;
+        for text in ["7", "8", "9", "10"] {
+            store.append(&again, line(text)).await.unwrap();
+        }
+        let events = store.events(&filter).await.unwrap();
+        let log: Vec<_> = events.iter().filter(|event| event.kind == EventKind::Log).skip(3).collect();
+        assert_eq!(log.len(), 3, "{log:?}");
+        assert_eq!((&log[0].data["line"], &log[1].data["line"]), (&"7".into(), &"8".into()));
+        assert_eq!(log[2].data["truncated"], true);
 
         // Another job has a log of its own.
         let (_, other) = db.running_job().await;

@@ -56,6 +56,7 @@ const STUBS: &[(&str, &str)] = &[
         "redis-cli",
         "case \"$*\" in *'--user pressluft '*) [ -n \"${REDISCLI_AUTH+set}\" ] && echo PONG ;; *) echo NOAUTH ;; esac",
     ),
+    ("nft", "echo 'type filter hook input priority filter; policy drop;'"),
     ("tar", ":"),
     ("unzip", ":"),
     ("zstd", ":"),
@@ -131,13 +132,19 @@ async fn each_broken_part_is_named_with_what_it_said() {
             "echo \"ERROR 2002 (HY000): Can't connect\" >&2; exit 1",
         );
         stub(programs, "redis-cli", "echo 'NOAUTH Authentication required.'");
+        stub(programs, "nft", "echo 'Error: No such file or directory' >&2; exit 1");
         fs::remove_file(programs.join("zstd")).unwrap();
     })
     .await;
     let facts = probe(&site).await;
     assert_eq!(
         missing(&facts),
-        (true, vec!["nginx", "PHP-FPM", "PHP", "MariaDB", "Redis", "zstd"])
+        (
+            true,
+            vec![
+                "nginx", "PHP-FPM", "PHP", "MariaDB", "Redis", "firewall", "fail2ban", "zstd"
+            ]
+        )
     );
     let said = |check: &str| {
         let entry = facts.evidence.iter().find(|entry| entry.check == check).unwrap();
@@ -148,6 +155,8 @@ async fn each_broken_part_is_named_with_what_it_said() {
     assert_eq!(said("PHP"), (Some(1), "lacks gd"));
     assert_eq!(said("MariaDB"), (Some(1), "ERROR 2002 (HY000): Can't connect"));
     assert_eq!(said("Redis"), (Some(1), "NOAUTH Authentication required."));
+    assert_eq!(said("firewall"), (Some(1), "Error: No such file or directory"));
+    assert_eq!(said("fail2ban"), (Some(1), "it is inactive"));
     assert_eq!(said("zstd").0, Some(127));
 }
 
@@ -157,12 +166,17 @@ async fn a_part_that_runs_and_does_not_work_is_missing() {
         stub(programs, "curl", "echo 'curl: (7) Failed to connect' >&2; exit 7");
         stub(programs, "cgi-fcgi", "echo 'modules are missing, redis'");
         stub(programs, "mariadb", "exit 0");
+        stub(
+            programs,
+            "nft",
+            "echo 'type filter hook input priority filter; policy accept;'",
+        );
     })
     .await;
     let facts = probe(&site).await;
     assert_eq!(
         missing(&facts),
-        (true, vec!["nginx", "PHP-FPM", "MariaDB"]),
+        (true, vec!["nginx", "PHP-FPM", "MariaDB", "firewall"]),
         "{facts:#?}"
     );
 }
