@@ -140,6 +140,10 @@ impl AnsibleRunner {
             }
         };
         context.log(&line).await;
+        // The connection that earlier runs' processes were ended over would stay open for another minute.
+        if let Err(failure) = self.ssh.forget(node_id).await {
+            tracing::warn!(%node_id, error = failure.message(), "the connections of a stopped Ansible run are still open");
+        }
     }
 }
 
