@@ -26,9 +26,14 @@ const REQUIRED: &[&str] = &[
     "docs/contract-traceability.md",
     "docs/data-model.md",
     "docs/error-codes.md",
+    "docs/features/feature-install-bootstrap.md",
+    "docs/features/feature-node-provision.md",
+    "docs/features/feature-wave5-node-acquisition-parity.md",
+    "docs/features/feature-wave5-runtime-readiness.md",
     "docs/job-types.md",
     "docs/state-machines.md",
     "docs/testing.md",
+    "docs/ui-flows.md",
 ];
 
 /// Checks the documents.

@@ -44,6 +44,19 @@ fn program() -> PathBuf {
     program
 }
 
+/// Links the base images of a cache into another one. What the shared one lacks, the other makes for itself.
+fn borrow_base_images(shared: &Path, own: &Path) {
+    let images = own.join("images");
+    std::fs::create_dir_all(&images).unwrap();
+    for entry in std::fs::read_dir(shared.join("images")).into_iter().flatten() {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+        let text = name.to_string_lossy();
+        if path.is_dir() && !text.starts_with("runtime-") && !text.contains('.') {
+            std::os::unix::fs::symlink(&path, images.join(&name)).unwrap();
+        }
+    }
+}
+
 fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -100,7 +113,8 @@ impl Installation {
     }
 
     /// Gives it roles of its own, equal to the repository's but for a comment: no image of a node that another test
-    /// provisioned fits them, so that its first node is provisioned from the bare image.
+    /// provisioned fits them, so that its first node is provisioned from the bare image. It has a cache of its own, too,
+    /// that borrows the base images: an image that is made there removes none that another test is about to use.
     #[must_use]
     pub fn with_own_roles(self) -> Self {
         let own = self.folder.path().join("ansible");
@@ -109,8 +123,11 @@ impl Installation {
         let comment = format!("\n# {}\n", self.folder.path().display());
         let tasks = std::fs::read_to_string(&changed).unwrap();
         std::fs::write(&changed, tasks + &comment).unwrap();
-        let own = own.display().to_string();
-        self.with("ANSIBLE_DIR", &own)
+        let cache = self.folder.path().join("cache");
+        let shared = self.settings.iter().find(|(name, _)| name == "PRESSLUFT_CACHE_DIR");
+        borrow_base_images(Path::new(&shared.unwrap().1), &cache);
+        let (own, cache) = (own.display().to_string(), cache.display().to_string());
+        self.with("ANSIBLE_DIR", &own).with("CACHE_DIR", &cache)
     }
 
     /// Its data directory.

@@ -27,17 +27,10 @@ const PLAYBOOK: &str = r#"---
 "#;
 
 fn installation() -> Installation {
-    let installation = Installation::new();
-    let ansible = installation.scratch().join("ansible");
-    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ansible");
-    for folder in ["playbooks", "callback_plugins"] {
-        std::fs::create_dir_all(ansible.join(folder)).unwrap();
-    }
-    for file in ["ansible.cfg", "callback_plugins/pressluft_events.py"] {
-        std::fs::copy(source.join(file), ansible.join(file)).unwrap();
-    }
-    std::fs::write(ansible.join("playbooks/node-provision.yml"), PLAYBOOK).unwrap();
-    installation.with("ANSIBLE_DIR", ansible.to_str().unwrap())
+    let installation = Installation::new().with_own_roles();
+    let playbook = installation.scratch().join("ansible/playbooks/node-provision.yml");
+    std::fs::write(playbook, PLAYBOOK).unwrap();
+    installation
 }
 
 fn sleepers(machine: &Machine) -> String {

@@ -110,11 +110,13 @@ pub(super) const JOB_TYPES: &[JobType] = &[
             },
             StepType {
                 name: "keep_image",
-                does: "Lets the provider keep an image of a new machine for the next node; does nothing for a machine that was ever ready.",
+                does: "Lets the provider keep an image of a new machine for the next node; does nothing for a machine that a proof has logged in to before, which may hold sites.",
                 limit: None,
                 codes: &[
                     Code::LocalProviderUnavailable,
                     Code::LocalConfigInvalid,
+                    Code::LocalInstanceConflict,
+                    Code::LocalInstanceUnusable,
                     Code::LocalAcquisitionFailed,
                     Code::LocalAcquisitionTimeout,
                     Code::HostDiskFull,
