@@ -14,6 +14,19 @@ const MANY = 10;
 /** How long a node may take where nothing else leaves it the processor, in milliseconds; alone it takes a minute. */
 const NODE_LIMIT = 600_000;
 
+/** How long all attempts at a host that does not answer may take, in milliseconds. */
+const ATTEMPTS_LIMIT = 60_000;
+
+/** The fields of the remote form by their ids, in their order, with what is typed. */
+const REMOTE_FIELDS = [
+  ["remote-hostname", "web-1.example.test"],
+  ["remote-ssh-port", "2222"],
+  ["remote-ssh-user", "deploy"],
+  ["remote-name", "by keyboard"],
+  ["remote-public-ip", "192.0.2.7"],
+  ["remote-fingerprint", "SHA256:too short"],
+];
+
 const stage = new Stage();
 
 /** A page with the nodes, in a session of its own. */
@@ -32,11 +45,14 @@ const isLive = (page) => page.locator("[data-connection][data-state=live]").wait
 const mark = (page) => page.evaluate(() => void (window.__mark = 1));
 const isMarked = (page) => page.evaluate(() => window.__mark === 1);
 
-/** Presses `Create Local Node` and returns the id of the node that the page shows then. */
-async function createNode(page) {
+/** The id of the element that has the focus. */
+const focused = (page) => page.evaluate(() => document.activeElement.id);
+
+/** Presses a button that creates a node and returns the id of the node that the page shows then. */
+async function createNode(page, name = "Create Local Node") {
   const client = await stage.installation.client();
   const known = (await client.read("/api/nodes?include_decommissioned=true&limit=100")).items.map((node) => node.id);
-  await button(page, "Create Local Node").click();
+  await button(page, name).click();
   const others = known.map((id) => `:not([data-node="${id}"])`).join("");
   return page.locator(`[data-node]${others}`).getAttribute("data-node");
 }
@@ -79,12 +95,68 @@ stage.test("every page forbids what it does not need", async () => {
   await policies(["/nodes"]);
 });
 
-stage.test("a remote node cannot be asked for yet, and the page says so", async () => {
+stage.test("a remote form, filled in by keyboard with a wrong fingerprint, says so there and keeps what was typed", async () => {
   const { page, problems } = await nodesPage();
-  const remote = button(page, "Create Remote Node");
-  assert(await remote.isDisabled());
-  const explanation = await remote.getAttribute("aria-describedby");
-  assert.match(await page.locator(`[id="${explanation}"]`).innerText(), /come next/);
+  await page.locator(`#${REMOTE_FIELDS[0][0]}`).focus();
+  for (const [index, [id, text]] of REMOTE_FIELDS.entries()) {
+    if (index > 0) await page.keyboard.press("Tab");
+    assert.equal(await focused(page), id);
+    await page.keyboard.press("Control+A");
+    await page.keyboard.type(text);
+  }
+  await page.keyboard.press("Enter");
+
+  const error = page.locator("#remote-fingerprint-error");
+  assert.match(await error.innerText(), /^Expected SHA256: and 43 characters/);
+  assert.equal(await focused(page), "remote-fingerprint");
+  const field = page.locator("#remote-fingerprint");
+  assert.equal(await field.getAttribute("aria-invalid"), "true");
+  assert.match(await field.getAttribute("aria-describedby"), /\bremote-fingerprint-error\b/);
+  for (const [id, text] of REMOTE_FIELDS) assert.equal(await page.locator(`#${id}`).inputValue(), text, id);
+  assert.equal(await page.locator("[aria-invalid]").count(), 1);
+
+  const client = await stage.installation.client();
+  const nodes = (await client.read("/api/nodes?include_decommissioned=true&limit=100")).items;
+  assert(!nodes.some((node) => node.name === "by keyboard"), "a node was made");
+  // Browsers note an answer of 400 in the console by themselves.
+  assert.deepEqual(problems.filter((problem) => !/status of 400/.test(problem)), []);
+});
+
+stage.test("the line that installs the key can be copied whole, by one click", async () => {
+  const { page, problems } = await nodesPage();
+  const client = await stage.installation.client();
+  await page.locator("#remote-key > .command").click();
+  const { install_command: line } = await client.read("/api/ssh-key");
+  assert.equal(await page.evaluate(() => String(getSelection())), line);
+  assert.deepEqual(problems, []);
+});
+
+stage.test("a remote host that does not answer is told without a reload, and nothing local is made", async () => {
+  const { page, problems } = await nodesPage();
+  await isLive(page);
+  const machines = await stage.installation.machines();
+  // A name that never means a host (RFC 6761).
+  await page.locator("#remote-hostname").fill("no-such-host.invalid");
+  await page.locator("#remote-ssh-user").fill("root");
+  const node = await createNode(page, "Create Remote Node");
+  await isLive(page);
+  await mark(page);
+  const remote = row(page, node);
+  assert.match(await remote.innerText(), /no-such-host\.invalid/);
+  await rowWith(page, node, "[data-status=failed]").waitFor({ timeout: ATTEMPTS_LIMIT });
+  const failure = remote.locator("[data-error=REMOTE_HOST_UNREACHABLE]");
+  assert.match(await failure.innerText(), /The remote host does not answer\..*Next:.*firewall/s);
+  await remote.getByRole("button", { name: /^Retry/ }).waitFor();
+  assert(await isMarked(page), "the page was loaded anew");
+
+  const client = await stage.installation.client();
+  const job = await client.read(`/api/jobs/${await jobOf(client, node)}`);
+  assert.equal(job.error_code, "REMOTE_HOST_UNREACHABLE");
+  const nodes = (await client.read("/api/nodes?limit=100")).items;
+  assert.equal(nodes.filter((other) => other.id > node).length, 0, "another node was made");
+  assert.deepEqual(await stage.installation.machines(), machines, "a machine was made");
+  await client.deleteNode(node);
+  await rowWith(page, node, "[data-status=decommissioned]").waitFor();
   assert.deepEqual(problems, []);
 });
 

@@ -3,8 +3,9 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use acquisition_multipass::MultipassProvider;
+use acquisition_multipass::{MultipassConfig, MultipassProvider};
 use acquisition_nspawn::{NspawnConfig, NspawnProvider};
+use acquisition_ssh::{KeyScan, SshConfig, SshProvider, SystemHost};
 use actix_web::{App as ActixApp, HttpServer};
 use ansible_runner::{AnsibleRunner, AnsibleSettings};
 use anyhow::{Context, anyhow};
@@ -13,7 +14,7 @@ use devserver_ui::UiState;
 use domain_kernel::{CancelToken, Clock, StopReason};
 use http_session::HttpSettings;
 use jobs::{Failure, JobRunner, JobStore, LogLimit, Recover, RetryPolicy, WorkerId, Workflow};
-use nodes_domain::{NodeStore, ProviderId};
+use nodes_domain::{Hostname, NodeStore, ProviderId};
 use operations::{
     Accounts, Housekeeper, JobsService, NodeDecommission, NodeDeps, NodeProvision, NodesService, ProviderRegistry,
     Reconciler, RetentionPolicy,
@@ -40,37 +41,51 @@ pub struct Platform {
     pub runner: Arc<dyn CommandRunner>,
     /// The data directory.
     pub data_dir: DataDir,
+    /// Commands on machines over SSH.
+    pub ssh: Arc<SshSessions>,
+    /// Pressluft's key.
+    pub keys: Arc<ManagedKeyFile>,
+    /// What this host knows of itself.
+    pub own_host: Arc<SystemHost>,
 }
 
 impl Platform {
     /// The system's clock, and a runner that records its children in the data directory.
-    pub fn system(data_dir: DataDir) -> anyhow::Result<(Self, Ledger)> {
+    pub fn system(settings: &Settings, data_dir: DataDir) -> anyhow::Result<(Self, Ledger)> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ledger = Ledger::open(data_dir.children()).context("the record of child processes cannot be opened")?;
         let runner = Arc::new(SystemRunner::new(Arc::clone(&clock), ledger.clone()));
-        let platform = Self {
-            clock,
-            runner,
-            data_dir,
-        };
-        Ok((platform, ledger))
+        Ok((Self::over(settings, data_dir, clock, runner)?, ledger))
     }
 
     /// The same for a tool that its user may interrupt: nothing is recorded.
-    pub fn tool(data_dir: DataDir) -> Self {
+    pub fn tool(settings: &Settings, data_dir: DataDir) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        Self {
-            runner: Arc::new(SystemRunner::unrecorded(Arc::clone(&clock))),
+        let runner = Arc::new(SystemRunner::unrecorded(Arc::clone(&clock)));
+        Self::over(settings, data_dir, clock, runner)
+    }
+
+    fn over(
+        settings: &Settings,
+        data_dir: DataDir,
+        clock: Arc<dyn Clock>,
+        runner: Arc<dyn CommandRunner>,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            ssh: Arc::new(SshSessions::new(data_dir.path(), Arc::clone(&runner)).map_err(told)?),
+            keys: Arc::new(ManagedKeyFile::new(data_dir.path())),
+            own_host: Arc::new(SystemHost::new(public_name(settings))),
             clock,
+            runner,
             data_dir,
-        }
+        })
     }
 }
 
 /// The providers of this program. Another program adds its own with [`ProviderRegistry::with`].
 pub fn default_registry(settings: &Settings, platform: &Platform) -> Result<ProviderRegistry, SettingError> {
     let local = match settings.local_provider {
-        LocalProvider::Multipass => "multipass",
+        LocalProvider::Multipass => acquisition_multipass::PROVIDER_ID,
         LocalProvider::Nspawn => acquisition_nspawn::PROVIDER_ID,
     };
     let mut nspawn = NspawnConfig::new(platform.data_dir.path(), &settings.cache_dir);
@@ -81,10 +96,64 @@ pub fn default_registry(settings: &Settings, platform: &Platform) -> Result<Prov
             .map_err(|error| SettingError(format!("PRESSLUFT_NSPAWN_RANGE: {error}")))?;
     }
     nspawn.check().map_err(|error| SettingError(error.to_string()))?;
-    // Both are there whichever makes new nodes: an existing node keeps the provider that it was made by.
+    let multipass = multipass_config(settings);
+    multipass.check().map_err(|error| SettingError(error.to_string()))?;
+    let runner = || Arc::clone(&platform.runner);
+    let remote = SshProvider::new(
+        ssh_config(settings),
+        platform.ssh.clone(),
+        platform.keys.clone(),
+        key_scan(settings, platform),
+    );
+    // All are there whichever makes new local nodes: an existing node keeps the provider that it was made by.
     Ok(ProviderRegistry::new(ProviderId::new(local))
-        .with(Arc::new(MultipassProvider::new(Arc::clone(&platform.runner))))
-        .with(Arc::new(NspawnProvider::new(nspawn, Arc::clone(&platform.runner)))))
+        .with(Arc::new(MultipassProvider::new(multipass, runner())))
+        .with(Arc::new(NspawnProvider::new(nspawn, runner())))
+        .with(Arc::new(remote)))
+}
+
+fn ssh_config(settings: &Settings) -> SshConfig {
+    SshConfig {
+        key_wait: settings.remote_key_wait,
+        ..SshConfig::default()
+    }
+}
+
+fn key_scan(settings: &Settings, platform: &Platform) -> KeyScan {
+    KeyScan::new(
+        ssh_config(settings),
+        Arc::clone(&platform.runner),
+        platform.own_host.clone(),
+    )
+}
+
+/// The name in the URL that browsers use: it means this host, wherever it is looked up.
+fn public_name(settings: &Settings) -> Option<Hostname> {
+    let (_, authority) = settings.public_url.as_deref()?.split_once("://")?;
+    let authority = authority.split('/').next()?;
+    let host = match authority.strip_prefix('[') {
+        Some(address) => address.split(']').next()?,
+        None => authority.split(':').next()?,
+    };
+    host.parse().ok()
+}
+
+fn multipass_config(settings: &Settings) -> MultipassConfig {
+    let given = &settings.multipass;
+    let mut config = MultipassConfig {
+        program: given.program.clone().into(),
+        image: given.image.clone(),
+        cpus: given.cpus,
+        memory: given.memory.clone(),
+        disk: given.disk.clone(),
+        launch_limit: given.launch_limit,
+        ..MultipassConfig::default()
+    };
+    // The client keeps the certificate that its daemon knows it by under it.
+    if let Some(home) = std::env::var_os("HOME") {
+        config.env.insert("HOME".into(), home);
+    }
+    config
 }
 
 /// Why the server did not start, or ended.
@@ -148,7 +217,7 @@ pub async fn build(
     // Nothing stores a secret yet. Opened all the same: a key file that cannot be used is told at the start, not by a job.
     XChaChaBox::open_or_make(&platform.data_dir.secret_keys())?;
     let database = Arc::new(open_database(settings, Arc::clone(&clock)).await?);
-    let ssh = Arc::new(SshSessions::new(platform.data_dir.path(), Arc::clone(&platform.runner)).map_err(told)?);
+    let (ssh, keys) = (Arc::clone(&platform.ssh), Arc::clone(&platform.keys));
     ssh.reap_stale().await.map_err(told)?;
     let recover = if settings.database_url.starts_with("postgres") {
         Recover::Expired
@@ -160,7 +229,6 @@ pub async fn build(
         tracing::info!(jobs = interrupted.len(), "interrupted jobs go on");
     }
 
-    let keys = Arc::new(ManagedKeyFile::new(platform.data_dir.path()));
     let probe = Arc::new(SshReadinessProbe::new(ssh.clone()));
     let ansible = AnsibleSettings {
         ansible_dir: settings.ansible_dir.clone(),
@@ -209,6 +277,8 @@ pub async fn build(
         registry,
         keys,
         probe: probe.clone(),
+        host_keys: Arc::new(key_scan(settings, platform)),
+        own_host: platform.own_host.clone(),
         clock: clock.clone(),
         signal: queue.signal(),
         host_id: host_id.clone(),

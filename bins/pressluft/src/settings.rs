@@ -1,6 +1,7 @@
 //! Settings: a flag goes before `PRESSLUFT_<NAME>`, that before `pressluft.toml`, that before the default.
 
 mod parse;
+mod table;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,88 +13,7 @@ use domain_kernel::Secret;
 use http_session::HttpSettings;
 use operations::{UseCaseError, check_password};
 
-/// A setting's name and help. The flag is `--data-dir`, the variable `PRESSLUFT_DATA_DIR`, the key in the file
-/// `data_dir`.
-pub(crate) struct SettingInfo {
-    pub(crate) name: &'static str,
-    pub(crate) help: &'static str,
-    /// Whether there is a flag: not for secrets, which every user of the host could read.
-    pub(crate) flag: bool,
-}
-
-const fn setting(name: &'static str, help: &'static str) -> SettingInfo {
-    SettingInfo { name, help, flag: true }
-}
-
-/// Every setting.
-pub(crate) const SETTINGS: &[SettingInfo] = &[
-    setting("bind", "Address and port to listen on [default: 127.0.0.1:8080]"),
-    setting(
-        "public_url",
-        "The URL that browsers use, where it is not the bind address",
-    ),
-    setting(
-        "trusted_proxy",
-        "IP addresses of reverse proxies whose X-Forwarded-For names the client, such as 127.0.0.1,::1 [default: none]",
-    ),
-    setting(
-        "data_dir",
-        "Database, keys and machines of this installation [default: ./.pressluft]",
-    ),
-    setting(
-        "cache_dir",
-        "Base images and images of provisioned nodes, shared by several data directories [default: /var/cache/pressluft]",
-    ),
-    setting(
-        "database_url",
-        "sqlite:<path> or postgres://... [default: sqlite in the data directory]",
-    ),
-    setting(
-        "local_provider",
-        "What makes new local nodes: multipass or nspawn [default: multipass]",
-    ),
-    setting(
-        "nspawn_release",
-        "Release of nspawn machines, such as bookworm [default: this host's]",
-    ),
-    setting(
-        "nspawn_range",
-        "Private range for nspawn machines [default: 10.210.0.0/16]",
-    ),
-    setting(
-        "ansible_dir",
-        "Pressluft's ansible folder [default: beside the binary, then ./ansible]",
-    ),
-    setting(
-        "ansible_venv",
-        "Virtual environment with ansible-core [default: beside the ansible folder, .venv]",
-    ),
-    setting("retry_delays", "Waits between attempts [default: 60s,5m]"),
-    setting("workers", "How many jobs run at the same time [default: 4]"),
-    setting("probe_interval", "Pause between looks at the nodes [default: 60s]"),
-    setting(
-        "poison_limit",
-        "Workers that may be lost in one step before its job fails [default: 5]",
-    ),
-    setting(
-        "retention",
-        "How long jobs are kept after their end, with their events [default: 90d]",
-    ),
-    setting(
-        "job_log_limit",
-        "The most bytes of log that are kept of one attempt of a job [default: 4MiB]",
-    ),
-    setting("event_limit", "How many events are kept in all [default: 1000000]"),
-    setting(
-        "admin_email",
-        "The login that `dev` makes where there is none [default: admin@localhost.test]",
-    ),
-    SettingInfo {
-        name: "admin_password",
-        help: "Its password [default: a random one, printed once]",
-        flag: false,
-    },
-];
+pub(crate) use table::SETTINGS;
 
 /// What makes new local nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +22,23 @@ pub enum LocalProvider {
     Multipass,
     /// systemd-nspawn machines.
     Nspawn,
+}
+
+/// What Multipass machines are made with; Multipass itself judges sizes and images.
+#[derive(Debug, Clone)]
+pub struct MultipassSettings {
+    /// The program.
+    pub program: String,
+    /// The image.
+    pub image: String,
+    /// Processors.
+    pub cpus: u32,
+    /// Memory, as in `2G`.
+    pub memory: String,
+    /// Disk, as in `20G`.
+    pub disk: String,
+    /// How long a launch may take.
+    pub launch_limit: Duration,
 }
 
 /// The settings, checked.
@@ -121,6 +58,10 @@ pub struct Settings {
     pub database_url: String,
     /// What makes new local nodes.
     pub local_provider: LocalProvider,
+    /// Multipass machines.
+    pub multipass: MultipassSettings,
+    /// How long a remote node's job waits for its key.
+    pub remote_key_wait: Duration,
     /// The release of nspawn machines.
     pub nspawn_release: Option<String>,
     /// The range of nspawn machines.
@@ -227,6 +168,24 @@ impl Settings {
                 "multipass" => Ok(LocalProvider::Multipass),
                 "nspawn" => Ok(LocalProvider::Nspawn),
                 _ => Err("expected `multipass` or `nspawn`"),
+            })?,
+            multipass: MultipassSettings {
+                program: values.parse("multipass_program", "multipass", parse::argument)?,
+                image: values.parse("multipass_image", "24.04", parse::argument)?,
+                cpus: values.parse("multipass_cpus", "2", |text| match text.parse() {
+                    Ok(count @ 1..=256) => Ok(count),
+                    _ => Err("expected a number from 1 to 256"),
+                })?,
+                memory: values.parse("multipass_memory", "2G", parse::argument)?,
+                disk: values.parse("multipass_disk", "20G", parse::argument)?,
+                launch_limit: values.parse("multipass_launch_limit", "15m", |text| match parse::duration(text) {
+                    Some(limit) if limit.as_secs() > 0 => Ok(limit),
+                    _ => Err("expected a duration such as 15m"),
+                })?,
+            },
+            remote_key_wait: values.parse("remote_key_wait", "10m", |text| match parse::duration(text) {
+                Some(wait) if !wait.is_zero() => Ok(wait),
+                _ => Err("expected a duration such as 10m"),
             })?,
             nspawn_release: values.optional("nspawn_release", |text| {
                 let is_name = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase());

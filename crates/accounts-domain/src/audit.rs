@@ -63,6 +63,8 @@ audit_texts!(
         JobRequested = "job.requested",
         /// A job was asked to end, or was ended because another took its place.
         JobCancelRequested = "job.cancel_requested",
+        /// A host key was pinned for a node in place of another.
+        HostKeyPinned = "node.host_key_pinned",
     }
 );
 
@@ -73,6 +75,8 @@ audit_texts!(
         Account = "account",
         /// A job.
         Job = "job",
+        /// A node.
+        Node = "node",
     }
 );
 

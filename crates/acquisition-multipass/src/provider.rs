@@ -1,4 +1,4 @@
-//! The provider, as far as this version has it.
+//! The provider: one lock per machine, and where each of its methods lives.
 
 use std::sync::Arc;
 
@@ -11,23 +11,40 @@ use nodes_domain::{
 };
 use process_exec::CommandRunner;
 
-use crate::PROVIDER_ID;
-use crate::capability::{CANNOT_MAKE, obstacle};
+use crate::acquire::Acquisition;
+use crate::cli::Cli;
+use crate::names::{Locks, PRIMARY, check_name};
+use crate::probe::{AddressProbe, TcpProbe};
+use crate::{MultipassConfig, PROVIDER_ID, capability, inject, observe, release};
 
-/// Local nodes by Multipass. It never makes one: [`NodeProvider::capability`] says why, and how to go on.
+/// Local nodes by Multipass.
 pub struct MultipassProvider {
-    runner: Arc<dyn CommandRunner>,
+    cli: Cli,
+    probe: Arc<dyn AddressProbe>,
+    locks: Locks,
 }
 
 impl MultipassProvider {
-    /// A provider whose one command is run by `runner`.
-    pub fn new(runner: Arc<dyn CommandRunner>) -> Self {
-        Self { runner }
+    /// A provider with these settings, whose commands are run by `runner`.
+    pub fn new(config: MultipassConfig, runner: Arc<dyn CommandRunner>) -> Self {
+        Self::with_probe(config, runner, Arc::new(TcpProbe))
     }
-}
 
-fn cannot<T>() -> Result<T, StepError> {
-    Err(StepError::failed(JobErrorCode::LocalProviderUnavailable, CANNOT_MAKE))
+    /// The same with another way to try a machine's addresses.
+    pub fn with_probe(config: MultipassConfig, runner: Arc<dyn CommandRunner>, probe: Arc<dyn AddressProbe>) -> Self {
+        Self {
+            cli: Cli::new(Arc::new(config), runner),
+            probe,
+            locks: Locks::default(),
+        }
+    }
+
+    /// Settings and names are judged before any process starts.
+    fn check(&self, name: &str) -> Result<(), StepError> {
+        let config = self.cli.config.check();
+        config.map_err(|error| StepError::failed(JobErrorCode::LocalConfigInvalid, format!("{error}.")))?;
+        Ok(check_name(name, PRIMARY)?)
+    }
 }
 
 #[async_trait]
@@ -41,31 +58,35 @@ impl NodeProvider for MultipassProvider {
     }
 
     async fn capability(&self, context: &StepContext) -> Result<Capability, StepError> {
-        let obstacle = obstacle(self.runner.as_ref(), context).await?;
-        Ok(Capability::Unavailable(obstacle))
+        capability::capability(&self.cli, context).await
     }
 
-    async fn acquire(&self, _request: &AcquireRequest, _context: &StepContext) -> Result<Acquired, StepError> {
-        cannot()
+    async fn acquire(&self, request: &AcquireRequest, context: &StepContext) -> Result<Acquired, StepError> {
+        let name = request.instance.name();
+        self.check(&name)?;
+        let _lock = self.locks.lock(context, &name).await?;
+        let probe = self.probe.as_ref();
+        Acquisition::new(&self.cli, probe, context, &name, &request.public_key)
+            .run()
+            .await
     }
 
-    async fn inject_key(&self, _instance: &Instance, _key: &str, _context: &StepContext) -> Result<(), StepError> {
-        cannot()
-    }
-
-    async fn observe(&self, _instance: &Instance, _context: &StepContext) -> Result<Observation, StepError> {
-        cannot()
-    }
-
-    /// There is no machine of this version's making, so the node can go: otherwise one whose acquisition failed could
-    /// never be deleted. What another version may have made stays, and the operator is told.
-    async fn release(&self, instance: &Instance, _context: &StepContext) -> Result<ReleaseReport, StepError> {
+    async fn inject_key(&self, instance: &Instance, public_key: &str, context: &StepContext) -> Result<(), StepError> {
         let name = instance.name();
-        Ok(ReleaseReport {
-            left_in_place: vec![format!(
-                "any `{name}` that another version of Pressluft made: `multipass list` shows it, `multipass delete --purge \
-                 {name}` removes it"
-            )],
-        })
+        self.check(&name)?;
+        let _lock = self.locks.lock(context, &name).await?;
+        inject::inject(&self.cli, context, &name, public_key).await?;
+        context.point("inject_key.injected").await;
+        Ok(())
+    }
+
+    async fn observe(&self, instance: &Instance, context: &StepContext) -> Result<Observation, StepError> {
+        observe::observe(&self.cli, context, &instance.name()).await
+    }
+
+    async fn release(&self, instance: &Instance, context: &StepContext) -> Result<ReleaseReport, StepError> {
+        let name = instance.name();
+        let _lock = self.locks.lock(context, &name).await?;
+        release::release(&self.cli, context, &name).await
     }
 }

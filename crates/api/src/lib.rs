@@ -10,7 +10,6 @@ mod nodes;
 mod openapi;
 mod page;
 mod providers;
-mod remote_host;
 mod routes;
 mod schema;
 mod session;

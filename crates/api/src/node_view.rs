@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use domain_kernel::{NodeId, ShortId, Timestamp};
-use nodes_domain::{AcquisitionSource, CheckEvidence, Guidance, Node, NodeStatus, ProviderId, Readiness, ReasonCode};
+use nodes_domain::{
+    AcquisitionSource, CheckEvidence, Fingerprint, Guidance, Node, NodeStatus, ProviderId, Readiness, ReasonCode,
+};
 use operations::present_readiness;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -22,6 +24,7 @@ use crate::schema::{AcquisitionSourceText, NodeStatusText, ReasonCodeText};
     "public_ip": "10.213.0.2",
     "ssh_port": 22,
     "ssh_user": "pressluft",
+    "host_key_fingerprint": "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
     "status": "active",
     "is_local": true,
     "readiness": {
@@ -56,18 +59,21 @@ pub(crate) struct NodeBody {
     /// The provider that it was made by.
     #[schema(value_type = String)]
     provider: ProviderId,
-    /// The name or address for SSH; null until it is acquired.
+    /// The name or address for SSH; of a local node null until it is acquired.
     #[schema(required = true)]
     hostname: Option<String>,
     /// The address that sites are served from.
     #[schema(required = true, value_type = Option<String>)]
     public_ip: Option<IpAddr>,
-    /// The SSH port; null until it is acquired.
+    /// The SSH port; of a local node null until it is acquired.
     #[schema(required = true, value_type = Option<i32>, minimum = 1, maximum = 65535)]
     ssh_port: Option<u16>,
-    /// The login user; null until it is acquired.
+    /// The login user; of a local node null until it is acquired.
     #[schema(required = true)]
     ssh_user: Option<String>,
+    /// The fingerprint of the pinned host key, as `ssh-keygen -l` prints it; null until it is acquired.
+    #[schema(required = true, value_type = Option<String>)]
+    host_key_fingerprint: Option<Fingerprint>,
     #[schema(value_type = NodeStatusText)]
     status: NodeStatus,
     /// Whether its machine lives on the control plane's host.
@@ -90,14 +96,21 @@ impl NodeBody {
     /// A node as shown at `now`.
     pub(crate) fn new(node: Node, now: Timestamp) -> Self {
         let readiness = present_readiness(&node, now).into();
-        let (hostname, public_ip, ssh_port, ssh_user) = match node.target {
-            Some(target) => (
+        let host_key_fingerprint = node.target.as_ref().and_then(|target| target.host_key.fingerprint());
+        let (hostname, public_ip, ssh_port, ssh_user) = match (node.target, node.remote) {
+            (Some(target), _) => (
                 Some(target.hostname),
                 target.public_ip,
                 Some(target.ssh_port),
                 Some(target.ssh_user),
             ),
-            None => (None, None, None, None),
+            (None, Some(host)) => (
+                Some(host.hostname.into()),
+                host.public_ip,
+                Some(host.ssh_port),
+                Some(host.ssh_user.into()),
+            ),
+            (None, None) => (None, None, None, None),
         };
         Self {
             id: node.id,
@@ -109,6 +122,7 @@ impl NodeBody {
             public_ip,
             ssh_port,
             ssh_user,
+            host_key_fingerprint,
             status: node.status,
             is_local: node.source == AcquisitionSource::Local,
             readiness,

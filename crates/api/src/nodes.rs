@@ -1,11 +1,15 @@
 //! `/api/nodes`.
 
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::str::FromStr;
+
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use domain_kernel::{JobId, NodeId};
 use http_session::{ApiError, Operator};
-use nodes_domain::{Idempotency, NodeName};
-use operations::{CreateLocalNode, NodeJob};
+use nodes_domain::{Idempotency, NodeName, RemoteHost};
+use operations::{CreateLocalNode, CreateRemoteNode, NodeJob};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
@@ -14,7 +18,6 @@ use crate::ApiState;
 use crate::extract::{IdempotencyKey, JsonBody, NoBody, PathId, Query};
 use crate::node_view::{NodeBody, ReadinessBody};
 use crate::page::{Listed, next_cursor, page_request};
-use crate::remote_host::{check_fingerprint, check_hostname, check_public_ip, check_ssh_port, check_ssh_user};
 
 struct Nodes;
 
@@ -59,7 +62,8 @@ pub(crate) enum CreateNode {
         #[schema(min_length = 1, max_length = 100)]
         name: Option<String>,
     },
-    /// A host of the operator's, reached by SSH. Not available in this version.
+    /// A host of the operator's, reached by SSH. Its login user has to be given Pressluft's key (`GET /api/ssh-key`), before or
+    /// while the job waits for it.
     #[schema(example = json!({
         "acquisition_source": "remote",
         "hostname": "web-1.example.test",
@@ -154,16 +158,16 @@ pub(crate) async fn create(
     request: HttpRequest,
     body: JsonBody<CreateNode>,
 ) -> Result<HttpResponse, ApiError> {
-    let local = accept(body.value)?;
+    let by = Some(operator.session.account_id);
     let idempotency = key.map(|key| Idempotency {
         account_id: operator.session.account_id,
         key,
         request_hash: request_hash(&request, &body.raw),
     });
-    let created = state
-        .nodes
-        .create_local(local, idempotency, Some(operator.session.account_id))
-        .await?;
+    let created = match accept(body.value)? {
+        Accepted::Local(local) => state.nodes.create_local(local, idempotency, by).await?,
+        Accepted::Remote(remote) => state.nodes.create_remote(remote, idempotency, by).await?,
+    };
     let mut response = HttpResponse::Accepted();
     if created.replayed {
         response.insert_header(("Idempotency-Replayed", "true"));
@@ -174,9 +178,15 @@ pub(crate) async fn create(
     }))
 }
 
-fn accept(request: CreateNode) -> Result<CreateLocalNode, ApiError> {
-    match request {
-        CreateNode::Local { name } => Ok(CreateLocalNode { name: node_name(name)? }),
+/// A request whose fields have the right form.
+enum Accepted {
+    Local(CreateLocalNode),
+    Remote(CreateRemoteNode),
+}
+
+fn accept(request: CreateNode) -> Result<Accepted, ApiError> {
+    Ok(match request {
+        CreateNode::Local { name } => Accepted::Local(CreateLocalNode { name: node_name(name)? }),
         CreateNode::Remote {
             name,
             hostname,
@@ -184,18 +194,37 @@ fn accept(request: CreateNode) -> Result<CreateLocalNode, ApiError> {
             ssh_port,
             public_ip,
             host_key_fingerprint,
-        } => {
-            node_name(name)?;
-            check_hostname(&hostname)?;
-            check_ssh_user(&ssh_user)?;
-            check_ssh_port(ssh_port)?;
-            public_ip.as_deref().map(check_public_ip).transpose()?;
-            host_key_fingerprint.as_deref().map(check_fingerprint).transpose()?;
-            Err(ApiError::bad_request(
-                "Remote nodes are not available in this version. Ask for a local one.",
-            ))
-        }
-    }
+        } => Accepted::Remote(CreateRemoteNode {
+            name: node_name(name)?,
+            host: RemoteHost {
+                hostname: field("hostname", &hostname)?,
+                ssh_port: ssh_port_of(ssh_port)?,
+                ssh_user: field("ssh_user", &ssh_user)?,
+                public_ip: public_ip.as_deref().map(public_address).transpose()?,
+                host_key_fingerprint: host_key_fingerprint
+                    .as_deref()
+                    .map(|text| field("host_key_fingerprint", text))
+                    .transpose()?,
+            },
+        }),
+    })
+}
+
+/// A field whose form its own type knows.
+fn field<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, ApiError> {
+    text.parse()
+        .map_err(|error| ApiError::bad_request(format!("`{name}`: {error}.")))
+}
+
+/// A TCP port; 22 where none is given.
+fn ssh_port_of(port: Option<i64>) -> Result<u16, ApiError> {
+    let port = u16::try_from(port.unwrap_or(22)).ok().filter(|port| *port > 0);
+    port.ok_or_else(|| ApiError::bad_request("`ssh_port`: expected a number from 1 to 65535."))
+}
+
+fn public_address(text: &str) -> Result<IpAddr, ApiError> {
+    text.parse()
+        .map_err(|_| ApiError::bad_request("`public_ip`: expected an IPv4 or IPv6 address."))
 }
 
 fn node_name(name: Option<String>) -> Result<Option<NodeName>, ApiError> {
@@ -268,4 +297,32 @@ pub(crate) async fn check(
 ) -> Result<HttpResponse, ApiError> {
     let readiness = state.nodes.check_readiness(id).await?;
     Ok(HttpResponse::Ok().json(ReadinessBody::from(readiness)))
+}
+
+/// A host key that the operator knows.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"fingerprint": "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}))]
+pub(crate) struct PinHostKey {
+    /// The fingerprint of a host key that the machine shows, as `ssh-keygen -lf` prints it on the machine itself.
+    #[schema(min_length = 50, max_length = 50)]
+    fingerprint: String,
+}
+
+/// Pins another host key of a remote node, known by its fingerprint, within 10 seconds. The machine has to show it.
+#[utoipa::path(
+    post, path = "/api/nodes/{id}/host-key", operation_id = "pin_host_key", tag = "nodes", request_body = PinHostKey,
+    params(("id" = String, Path, format = "uuid", description = "The node's id")),
+    responses((status = 200, description = "The node.", body = NodeBody))
+)]
+pub(crate) async fn pin_host_key(
+    state: web::Data<ApiState>,
+    operator: Operator,
+    PathId(id): PathId<NodeId>,
+    body: JsonBody<PinHostKey>,
+) -> Result<HttpResponse, ApiError> {
+    let fingerprint = field("fingerprint", &body.value.fingerprint)?;
+    let by = Some(operator.session.account_id);
+    let node = state.nodes.pin_host_key(id, fingerprint, by).await?;
+    Ok(HttpResponse::Ok().json(NodeBody::new(node, state.clock.now())))
 }

@@ -29,6 +29,7 @@ const SCHEME: &str = "session";
     paths(
         session::login, session::logout, session::show,
         nodes::list, nodes::create, nodes::show, nodes::delete, nodes::provision, nodes::check,
+        nodes::pin_host_key,
         ssh_key::show, providers::list,
         jobs::list, jobs::show, jobs::cancel, jobs::retry,
         events::list, events::of_job,

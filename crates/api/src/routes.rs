@@ -7,7 +7,7 @@ use actix_web::guard::fn_guard;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, Route, web};
 use domain_kernel::ApiErrorCode::{
-    self, BadRequest, Conflict, JobNotCancellable, NotFound, TooManyRequests, Unauthorized,
+    self, BadRequest, Conflict, JobNotCancellable, NodeUnreachable, NotFound, TooManyRequests, Unauthorized,
 };
 use http_session::{ApiError, HttpSettings, guard, harden, require_session};
 
@@ -72,6 +72,7 @@ endpoints! {
     DELETE "/api/nodes/{id}"                 Session Empty  nodes::delete         => [NotFound, Conflict];
     POST   "/api/nodes/{id}/provision"       Session Empty  nodes::provision      => [NotFound, Conflict];
     POST   "/api/nodes/{id}/readiness-check" Session Empty  nodes::check          => [NotFound];
+    POST   "/api/nodes/{id}/host-key"        Session Json   nodes::pin_host_key   => [NotFound, Conflict, NodeUnreachable];
     GET    "/api/ssh-key"                    Session Unread ssh_key::show         => [];
     GET    "/api/providers"                  Session Unread providers::list       => [];
     GET    "/api/jobs"                       Session Unread jobs::list            => [BadRequest];

@@ -2,6 +2,7 @@
 //! plain forms and links; one small script adds what happens meanwhile. No decision about nodes or jobs is made here.
 
 mod assets;
+mod create;
 mod form;
 mod jobs;
 mod login;

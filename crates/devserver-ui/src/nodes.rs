@@ -4,24 +4,23 @@ use std::collections::HashMap;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
-use domain_kernel::{AccountId, NodeId};
+use domain_kernel::{AccountId, ApiErrorCode, NodeId};
 use http_session::{ApiError, Operator};
 use jobs::{JobView, PageRequest};
-use nodes_domain::{Idempotency, Node, NodeName};
-use operations::{CreateLocalNode, UseCaseError};
+use nodes_domain::{AcquisitionSource, Fingerprint, Node};
+use operations::UseCaseError;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use crate::UiState;
 use crate::form::{Sent, fields, see};
 use crate::view::activity::SHOWN;
+use crate::view::create::{CreateView, KeyView};
 use crate::view::node::NodeRow;
-use crate::view::provider::LocalProvider;
-use crate::view::text::sentence;
+use crate::view::provider::SourceProvider;
+use crate::view::text::{Piece, prose};
 
 /// The list.
-const LIST: &str = "/nodes";
+pub(crate) const LIST: &str = "/nodes";
 
 /// Rows of a page.
 const ROWS: u32 = 20;
@@ -32,18 +31,6 @@ pub(crate) struct ListQuery {
     cursor: Option<String>,
 }
 
-/// The form that asks for a node.
-#[derive(Deserialize)]
-pub(crate) struct CreateForm {
-    #[serde(default)]
-    acquisition_source: String,
-    #[serde(default)]
-    name: String,
-    /// Made with the form, so that a form that is sent twice makes one node.
-    #[serde(default)]
-    form_key: String,
-}
-
 #[derive(Serialize)]
 struct ListView {
     operator: String,
@@ -52,29 +39,21 @@ struct ListView {
     /// The rows tell everything up to this event.
     after: i64,
     now: String,
-    local: LocalProvider,
+    local: SourceProvider,
+    remote: SourceProvider,
+    key: KeyView,
     create: CreateView,
-    alert: Option<String>,
+    alert: Option<Vec<Piece>>,
     rows: Vec<NodeRow>,
     is_first: bool,
     next: Option<String>,
 }
 
-#[derive(Serialize)]
-struct CreateView {
-    name: String,
-    error: Option<String>,
-    form_key: String,
-}
-
-impl CreateView {
-    fn new(name: &str, error: Option<String>) -> Self {
-        Self {
-            name: name.to_owned(),
-            error,
-            form_key: Uuid::now_v7().to_string(),
-        }
-    }
+/// The form that pins another host key.
+#[derive(Deserialize)]
+pub(crate) struct PinForm {
+    #[serde(default)]
+    fingerprint: String,
 }
 
 #[derive(Serialize)]
@@ -104,11 +83,11 @@ pub(crate) async fn list(
             ));
         }
     };
-    show(&ui, &operator, StatusCode::OK, after, CreateView::new("", None), None).await
+    show(&ui, &operator, StatusCode::OK, after, CreateView::empty(), None).await
 }
 
 /// The list, with what was wrong with the last request on it.
-async fn show(
+pub(crate) async fn show(
     ui: &UiState,
     operator: &Operator,
     status: StatusCode,
@@ -124,14 +103,17 @@ async fn show(
     };
     let page = ui.nodes.list(false, &request).await?;
     let rows = rows(ui, &page.items).await?;
+    let seen = ui.providers.seen().await;
     let view = ListView {
         operator: operator.session.email.to_string(),
         here: cursor.map_or_else(|| LIST.to_owned(), |id| format!("{LIST}?cursor={id}")),
         after,
         now: ui.clock.now().to_string(),
-        local: LocalProvider::new(ui.providers.seen().await),
+        local: SourceProvider::new(AcquisitionSource::Local, &seen),
+        remote: SourceProvider::new(AcquisitionSource::Remote, &seen),
+        key: KeyView::new(ui.nodes.ssh_key().await),
         create,
-        alert,
+        alert: alert.map(|alert| prose(&alert)),
         rows,
         is_first: cursor.is_none(),
         next: page.next,
@@ -143,6 +125,7 @@ async fn rows(ui: &UiState, nodes: &[Node]) -> Result<Vec<NodeRow>, ApiError> {
     let ids: Vec<NodeId> = nodes.iter().map(|node| node.id).collect();
     let latest = ui.jobs.latest_of(&ids).await?.into_iter();
     let mut latest: HashMap<NodeId, JobView> = latest.filter_map(|view| Some((view.job.node_id?, view))).collect();
+    let key_line = key_line(ui, nodes).await;
     let now = ui.clock.now();
     let mut rows = Vec::with_capacity(nodes.len());
     for node in nodes {
@@ -153,9 +136,16 @@ async fn rows(ui: &UiState, nodes: &[Node]) -> Result<Vec<NodeRow>, ApiError> {
             }
             None => None,
         };
-        rows.push(NodeRow::new(node, job, now));
+        rows.push(NodeRow::new(node, job, key_line.as_deref(), now));
     }
     Ok(rows)
+}
+
+/// The line that installs Pressluft's key, which jobs of remote nodes tell. Where there is no key, no job has told it.
+async fn key_line(ui: &UiState, nodes: &[Node]) -> Option<String> {
+    let is_told = nodes.iter().any(|node| node.source == AcquisitionSource::Remote);
+    let key = if is_told { ui.nodes.ssh_key().await.ok() } else { None };
+    key.map(|key| key.install_command())
 }
 
 async fn row_of(ui: &UiState, id: NodeId) -> Result<NodeRow, ApiError> {
@@ -168,50 +158,6 @@ async fn row_of(ui: &UiState, id: NodeId) -> Result<NodeRow, ApiError> {
 pub(crate) async fn row(ui: web::Data<UiState>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let row = row_of(&ui, node_id(&id)?).await?;
     ui.pages.show(StatusCode::OK, "row.html", &RowView { row })
-}
-
-/// `POST /nodes`
-pub(crate) async fn create(
-    ui: web::Data<UiState>,
-    operator: Operator,
-    sent: Sent<CreateForm>,
-) -> Result<HttpResponse, ApiError> {
-    let form = fields(sent)?;
-    if form.acquisition_source != "local" {
-        let error = UseCaseError::Invalid("Only local nodes can be created in this version.".to_owned());
-        return refused(&ui, &operator, error).await;
-    }
-    let name = match form.name.trim() {
-        "" => None,
-        name => match name.parse::<NodeName>() {
-            Ok(name) => Some(name),
-            Err(error) => {
-                let create = CreateView::new(&form.name, Some(sentence(&error.to_string())));
-                return show(&ui, &operator, StatusCode::BAD_REQUEST, None, create, None).await;
-            }
-        },
-    };
-    let idempotency = idempotency(&operator, &form);
-    match ui
-        .nodes
-        .create_local(CreateLocalNode { name }, idempotency, by(&operator))
-        .await
-    {
-        Ok(_) => Ok(see(LIST)),
-        Err(error) => refused(&ui, &operator, error).await,
-    }
-}
-
-/// Makes the same form, sent twice, one request. With another name it is another request.
-fn idempotency(operator: &Operator, form: &CreateForm) -> Option<Idempotency> {
-    let form_key: Uuid = form.form_key.parse().ok()?;
-    let digest = Sha256::digest(format!("POST /nodes\nlocal\n{}", form.name));
-    let request_hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    Some(Idempotency {
-        account_id: operator.session.account_id,
-        key: format!("{form_key}.{request_hash}"),
-        request_hash,
-    })
 }
 
 /// `POST /nodes/{id}/provision`
@@ -251,16 +197,47 @@ pub(crate) async fn delete(
     }
 }
 
+/// `POST /nodes/{id}/host-key`
+pub(crate) async fn pin_host_key(
+    ui: web::Data<UiState>,
+    operator: Operator,
+    id: web::Path<String>,
+    sent: Sent<PinForm>,
+) -> Result<HttpResponse, ApiError> {
+    let id = node_id(&id)?;
+    let fingerprint: Fingerprint = match fields(sent)?.fingerprint.trim().parse() {
+        Ok(fingerprint) => fingerprint,
+        Err(error) => {
+            let error = UseCaseError::Invalid(format!("`fingerprint`: {error}."));
+            return refused(&ui, &operator, error).await;
+        }
+    };
+    match ui.nodes.pin_host_key(id, fingerprint, by(&operator)).await {
+        Ok(_) => Ok(see(LIST)),
+        Err(error) => refused(&ui, &operator, error).await,
+    }
+}
+
 /// The list again, saying why the request was refused. What is not there, and Pressluft's own errors, have a page of
 /// their own.
 pub(crate) async fn refused(ui: &UiState, operator: &Operator, error: UseCaseError) -> Result<HttpResponse, ApiError> {
+    refused_with(ui, operator, error, CreateView::empty()).await
+}
+
+/// The same, with the forms as they were sent.
+pub(crate) async fn refused_with(
+    ui: &UiState,
+    operator: &Operator,
+    error: UseCaseError,
+    create: CreateView,
+) -> Result<HttpResponse, ApiError> {
     let alert = error.to_string();
     let error = ApiError::from(error);
-    let status = actix_web::ResponseError::status_code(&error);
-    if status == StatusCode::NOT_FOUND || status.is_server_error() {
+    if matches!(error.code(), ApiErrorCode::NotFound | ApiErrorCode::Internal) {
         return Err(error);
     }
-    show(ui, operator, status, None, CreateView::new("", None), Some(alert)).await
+    let status = actix_web::ResponseError::status_code(&error);
+    show(ui, operator, status, None, create, Some(alert)).await
 }
 
 /// Who asks.

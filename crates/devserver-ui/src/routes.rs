@@ -10,7 +10,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
 use http_session::{ApiError, HttpSettings, guard, harden, require_session, require_session_or_login};
 
 use crate::pages::as_page;
-use crate::{UiState, assets, form, jobs, login, nodes};
+use crate::{UiState, assets, create, form, jobs, login, nodes};
 
 /// Adds the pages to a server that has the API already: they answer for unknown paths, too.
 pub fn configure(state: UiState, settings: HttpSettings) -> impl FnOnce(&mut web::ServiceConfig) + Clone {
@@ -33,7 +33,7 @@ pub fn configure(state: UiState, settings: HttpSettings) -> impl FnOnce(&mut web
         // An operator's.
         page(config, "/nodes", "GET, HEAD, POST", |path| {
             path.route(own(get().to(nodes::list)))
-                .route(own(web::post().to(nodes::create)))
+                .route(own(web::post().to(create::create)))
         });
         page(config, "/nodes/{id}/provision", "POST", |path| {
             path.route(own(web::post().to(nodes::provision)))
@@ -41,6 +41,9 @@ pub fn configure(state: UiState, settings: HttpSettings) -> impl FnOnce(&mut web
         page(config, "/nodes/{id}/delete", "GET, HEAD, POST", |path| {
             path.route(own(get().to(nodes::ask_to_delete)))
                 .route(own(web::post().to(nodes::delete)))
+        });
+        page(config, "/nodes/{id}/host-key", "POST", |path| {
+            path.route(own(web::post().to(nodes::pin_host_key)))
         });
         page(config, "/jobs/{id}/cancel", "POST", |path| {
             path.route(own(web::post().to(jobs::cancel)))

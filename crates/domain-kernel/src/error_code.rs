@@ -73,9 +73,13 @@ job_codes! {
     SshKeyInjectionFailed "SSH_KEY_INJECTION_FAILED" true
         "Pressluft's SSH key could not be put on the machine." "It is tried again by itself; if it goes on, read the job's log.";
     SshAuthRejected "SSH_AUTH_REJECTED" false
-        "The machine rejected Pressluft's SSH key." "Add the public key from `GET /api/ssh-key` to the login user's authorized_keys, then provision the node again.";
+        "The machine rejected Pressluft's SSH key." "Run on the machine, as the login user, the line that `GET /api/ssh-key` and the page show; it adds Pressluft's public key to authorized_keys. Then provision the node again.";
     SshHostKeyMismatch "SSH_HOST_KEY_MISMATCH" false
-        "The machine shows another host key than the pinned one." "Find out why it changed; only if it is the right machine, pin the new key, then provision the node again.";
+        "The machine shows another host key than the pinned one." "Find out why it changed. Only if it is the right machine, pin its key's fingerprint (on the page, or by `POST /api/nodes/{id}/host-key`), then provision the node again.";
+    RemoteAddressRefused "REMOTE_ADDRESS_REFUSED" false
+        "The remote host cannot be a node." "Give the host's own address: not one of the control plane's host, and not one of another node. Delete this node and create it anew.";
+    RemoteHostUnreachable "REMOTE_HOST_UNREACHABLE" true
+        "The remote host does not answer." "It is tried again by itself; if it goes on, check the address, the SSH port, and any firewall between, by `ssh -p <port> <user>@<host>` from the control plane's host.";
     HostDiskFull "HOST_DISK_FULL" false
         "This host has no disk space left." "Free some space on the disk of the data and cache directories, then provision the node again.";
     NodeNotReady "NODE_NOT_READY" true
@@ -155,6 +159,8 @@ api_codes! {
         "The request does not fit the present state." "Look at what the message names, wait for its job or cancel it, then ask again.";
     JobNotCancellable "job_not_cancellable" 409
         "The job has ended already." "Look at the job: its status says how it ended.";
+    NodeUnreachable "node_unreachable" 502
+        "The node's machine does not answer." "Check that the machine runs and answers SSH from the control plane's host, then ask again.";
     PayloadTooLarge "payload_too_large" 413
         "The body is larger than 64 KiB." "Send a smaller body.";
     UnsupportedMediaType "unsupported_media_type" 415

@@ -145,6 +145,7 @@ impl From<UseCaseError> for ApiError {
             | UseCaseError::Unauthorized(_)
             | UseCaseError::NotFound(_)
             | UseCaseError::Conflict(_)
+            | UseCaseError::NodeUnreachable(_)
             | UseCaseError::JobNotCancellable => refusal,
         }
     }

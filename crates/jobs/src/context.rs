@@ -39,6 +39,8 @@ pub struct StepContext {
     pub epoch: i64,
     /// The step's name, or what the work is called outside a job.
     pub step: &'static str,
+    /// When the work was begun: for a step that parked, before it parked for the first time in this attempt.
+    pub begun_at: Timestamp,
     /// What bounds the work.
     pub limits: Limits,
     clock: Arc<dyn Clock>,
@@ -59,10 +61,17 @@ impl StepContext {
             job_id: Some(job_id),
             epoch,
             step,
+            begun_at: clock.now(),
             limits,
             clock,
             progress,
         }
+    }
+
+    /// The same context of work that was begun earlier, and parked.
+    #[must_use]
+    pub fn begun_at(self, begun_at: Timestamp) -> Self {
+        Self { begun_at, ..self }
     }
 
     /// The context of work outside a job (a probe, a doctor's check) that may take `limit`.
@@ -75,6 +84,7 @@ impl StepContext {
             job_id: None,
             epoch: 0,
             step: name,
+            begun_at: clock.now(),
             limits,
             clock,
             progress: Arc::new(NullProgress),

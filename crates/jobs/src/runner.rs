@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain_kernel::{CancelToken, Clock, JobErrorCode, Limits, StopReason};
+use domain_kernel::{CancelToken, Clock, JobErrorCode, Limits, StopReason, Timestamp};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
@@ -160,15 +160,16 @@ impl JobRunner {
         for (ordinal, step) in (0u32..).zip(workflow.steps()) {
             // A run that goes on after a lost worker or a park begins at the step that was not completed; a new
             // attempt looks at everything again.
-            let completed = done.iter().any(|record| {
-                record.name == step.name()
-                    && record.status == StepStatus::Succeeded
-                    && record.attempt == job.attempt_count
-            });
-            if completed {
+            let known = done
+                .iter()
+                .find(|record| record.name == step.name() && record.attempt == job.attempt_count);
+            if known.is_some_and(|record| record.status == StepStatus::Succeeded) {
                 continue;
             }
-            self.run_step(job, claim, ordinal, step.as_ref(), &limits).await?;
+            let parked = known.filter(|record| record.status == StepStatus::Parked);
+            let begun_at = parked.map_or_else(|| self.clock.now(), |record| record.started_at);
+            self.run_step(job, claim, ordinal, step.as_ref(), begun_at, &limits)
+                .await?;
         }
         Ok(())
     }
@@ -179,6 +180,7 @@ impl JobRunner {
         claim: &Claim,
         ordinal: u32,
         step: &dyn Step,
+        begun_at: Timestamp,
         limits: &Limits,
     ) -> Result<(), StepError> {
         let name = step.name();
@@ -190,6 +192,7 @@ impl JobRunner {
         };
         let clock = Arc::clone(&self.clock);
         let context = StepContext::for_job(job.id, claim.epoch, name, limits.clone(), clock, Arc::new(progress));
+        let context = context.begun_at(begun_at);
         context.check()?;
         self.written(|| self.store.step_started(claim, ordinal, name)).await?;
         context.point(&format!("{name}.started")).await;

@@ -33,7 +33,7 @@ pub struct StepRecord {
     pub status: StepStatus,
     /// The job's attempt that it last ran in.
     pub attempt: u32,
-    /// When it was last started.
+    /// When it was last started; one that goes on after a park was started before it.
     pub started_at: Timestamp,
     /// When it ended.
     pub finished_at: Option<Timestamp>,

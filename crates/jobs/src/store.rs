@@ -119,7 +119,7 @@ pub trait JobStore: Send + Sync {
     /// Renews a claim.
     async fn heartbeat(&self, claim: &Claim, lease: Duration) -> Result<Heartbeat, StoreError>;
 
-    /// Records that a step begins, with its event.
+    /// Records that a step begins, with its event. One that parked in this attempt goes on: its start stays as it was.
     async fn step_started(&self, claim: &Claim, ordinal: u32, name: &str) -> Result<(), StoreError>;
 
     /// Records how a step ended, with its event. A step that succeeds ends the count of lost workers.

@@ -1,12 +1,13 @@
 //! Nodes: what they are, what a provider of them must do, and when one is ready.
 //!
 //! Here live plain types and the traits that adapters implement: [`NodeProvider`], [`SshAccess`], [`ReadinessProbe`],
-//! [`NodeProvisioner`], [`ManagedKeys`], [`NodeStore`]. No runtime, no SQL, no process is started here.
+//! [`NodeProvisioner`], [`ManagedKeys`], [`HostKeyScan`], [`OwnHost`], [`NodeStore`]. No runtime, no SQL, no process is started here.
 
 mod node;
 mod provider;
 mod provisioner;
 mod readiness;
+mod remote;
 mod ssh;
 mod store;
 mod target;
@@ -19,6 +20,12 @@ pub use provisioner::{NodeProvisioner, ProvisionSummary, RuntimeImage};
 pub use readiness::{
     CheckEvidence, Guidance, ProbeFacts, ProbeResult, Readiness, ReadinessProbe, ReasonCode, RuntimeCheck, readiness,
 };
-pub use ssh::{ManagedKey, ManagedKeys, RemoteCommand, RemoteOutput, SshAccess, SshError};
-pub use store::{CreatedNode, Idempotency, NewNode, NodeChange, NodeCounts, NodeStore, ProbeRecord};
+pub use remote::{
+    Fingerprint, FingerprintError, Hostname, HostnameError, OwnHost, RemoteHost, RemoteMachine, SshUser, SshUserError,
+    refused_address, unsuitable_address,
+};
+pub use ssh::{HostKeyScan, ManagedKey, ManagedKeys, RemoteCommand, RemoteOutput, SshAccess, SshError};
+pub use store::{
+    CreatedNode, HostKeyPin, Idempotency, NewNode, NodeChange, NodeCounts, NodeStore, ProbeRecord, check_addresses,
+};
 pub use target::{HostKey, HostKeyError, NodeTarget};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use domain_kernel::{NodeId, ShortId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeTarget, Readiness};
+use crate::{HostKeyPin, Hostname, Instance, NodeTarget, Readiness, RemoteHost, RemoteMachine};
 
 /// Where a node comes from. Chosen by the operator, never by Pressluft; the one never stands in for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -214,6 +214,8 @@ pub struct Node {
     pub host_id: String,
     /// Where it stands.
     pub status: NodeStatus,
+    /// What the operator said of it; remote nodes only.
+    pub remote: Option<RemoteHost>,
     /// How to reach it; `None` until it is acquired.
     pub target: Option<NodeTarget>,
     /// The last result of its readiness check.
@@ -228,6 +230,48 @@ pub struct Node {
     pub updated_at: Timestamp,
     /// Rises with every change; changes are written only against the version that they were decided on.
     pub state_version: i64,
+}
+
+impl Node {
+    /// Takes a pinned host key for the one of its host.
+    pub fn pin(&mut self, pin: HostKeyPin) {
+        if let Some(host) = &mut self.remote {
+            host.host_key_fingerprint = Some(pin.fingerprint);
+        }
+        if let Some(target) = &mut self.target {
+            target.host_key = pin.host_key;
+        }
+    }
+
+    /// The texts by which its machine and another are known to be one: what the operator said of it, and its target.
+    pub fn addresses(&self) -> Vec<String> {
+        let said = self.remote.iter().flat_map(RemoteHost::addresses);
+        let target = self.target.iter().flat_map(|target| {
+            let hostname = target
+                .hostname
+                .parse()
+                .map_or(None, |name: Hostname| Some(name.canonical()));
+            hostname.into_iter().chain(target.served_from())
+        });
+        said.chain(target).collect()
+    }
+
+    /// Whether it lives and is at one of these addresses.
+    pub fn is_at(&self, addresses: &[String]) -> bool {
+        self.status != NodeStatus::Decommissioned && self.addresses().iter().any(|own| addresses.contains(own))
+    }
+
+    /// Its machine.
+    pub fn instance(&self) -> Instance {
+        let host_key = || self.target.as_ref().map(|target| target.host_key.clone());
+        Instance {
+            node_id: self.id,
+            remote: self.remote.clone().map(|host| RemoteMachine {
+                host,
+                host_key: host_key(),
+            }),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,19 +7,22 @@ use async_trait::async_trait;
 use domain_kernel::{JobErrorCode, NodeId, ShortId};
 use jobs::{StepContext, StepError};
 
-use crate::{AcquisitionSource, HostKey, ProviderId, RuntimeImage};
+use crate::{AcquisitionSource, HostKey, ProviderId, RemoteMachine, RuntimeImage};
 
-/// Which machine is meant. Both parts come from the node's id, so a repeated call meets its own machine.
+/// Which machine is meant. A local one follows from the node's id, so a repeated call meets its own machine; a remote one
+/// is where the operator said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
     /// The node.
     pub node_id: NodeId,
+    /// The host of the operator's, for remote nodes only.
+    pub remote: Option<RemoteMachine>,
 }
 
 impl Instance {
-    /// The machine of a node.
+    /// The machine that a local provider makes for a node.
     pub fn of(node_id: NodeId) -> Self {
-        Self { node_id }
+        Self { node_id, remote: None }
     }
 
     /// The node's short id.
@@ -76,7 +79,8 @@ pub struct Acquired {
 /// Why a provider cannot work on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable {
-    /// `LOCAL_PROVIDER_UNAVAILABLE`, `LOCAL_PROVIDER_DENIED` or `LOCAL_CONFIG_INVALID`.
+    /// `LOCAL_PROVIDER_UNAVAILABLE`, `LOCAL_PROVIDER_DENIED` or `LOCAL_CONFIG_INVALID`; or, where it may come back by itself
+    /// and `acquire` waits for that, the retryable `LOCAL_PROVIDER_NOT_RESPONDING`.
     pub code: JobErrorCode,
     /// What is missing.
     pub reason: String,
@@ -130,7 +134,9 @@ pub trait NodeProvider: Send + Sync {
     async fn acquire(&self, request: &AcquireRequest, context: &StepContext) -> Result<Acquired, StepError>;
 
     /// Puts a public key (one OpenSSH line) into the login user's authorized_keys over the provider's own channel:
-    /// appended only where the exact line is missing, otherwise the file stays byte-identical.
+    /// appended only where the exact line is missing, otherwise the file stays byte-identical. A provider that has no
+    /// channel but SSH itself waits for the operator to do so: it parks with the line to run as its detail, and ends in
+    /// `SSH_AUTH_REJECTED` when its patience, counted from [`StepContext::begun_at`], is over.
     async fn inject_key(&self, instance: &Instance, public_key: &str, context: &StepContext) -> Result<(), StepError>;
 
     /// Keeps an image of a machine that was just provisioned and holds nobody's data, so that the next one of the same key

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain_kernel::{NodeId, StopReason};
-use jobs::{Failure, StepContext};
+use jobs::{Failure, StepContext, StepError};
 
-use crate::NodeTarget;
+use crate::{HostKey, Hostname, NodeTarget};
 
 /// A command for a node's shell (`sh`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +100,16 @@ pub trait SshAccess: Send + Sync {
     async fn forget(&self, node_id: NodeId) -> Result<(), Failure>;
 }
 
+/// Asks a host for its host keys, without a login.
+#[async_trait]
+pub trait HostKeyScan: Send + Sync {
+    /// The host keys that a host shows, the preferred kind first; never empty.
+    ///
+    /// # Errors
+    /// `REMOTE_HOST_UNREACHABLE` with why it does not answer, `REMOTE_ADDRESS_REFUSED` where the name means this host.
+    async fn scan(&self, hostname: &Hostname, ssh_port: u16, context: &StepContext) -> Result<Vec<HostKey>, StepError>;
+}
+
 /// Pressluft's own key pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManagedKey {
@@ -111,9 +121,70 @@ pub struct ManagedKey {
     pub private_key_path: PathBuf,
 }
 
+impl ManagedKey {
+    /// One line of shell that adds the key to the login user's authorized_keys: after the line end that the last line may
+    /// lack, and only where the exact line is missing, so that a second run changes nothing.
+    pub fn install_command(&self) -> String {
+        let key = self.public_key.trim().replace('\'', r"'\''");
+        format!(
+            "k='{key}'; f=~/.ssh/authorized_keys; umask 077; mkdir -p ~/.ssh && touch \"$f\" && {{ grep -qxF \"$k\" \"$f\" \
+             || {{ [ -z \"$(tail -c 1 \"$f\")\" ] || echo; printf '%s\\n' \"$k\"; }} >> \"$f\"; }}"
+        )
+    }
+}
+
 /// Keeps the one key pair of this installation.
 #[async_trait]
 pub trait ManagedKeys: Send + Sync {
     /// The key, made on first use. Fails with `SSH_KEY_GENERATION_FAILED`; never overwrites a key that exists.
     async fn key(&self) -> Result<ManagedKey, Failure>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the command is for a shell: only one can say that it works"
+    )]
+    fn run(command: &str, home: &Path) {
+        let status = std::process::Command::new("sh")
+            .arg("-ec")
+            .arg(command)
+            .env("HOME", home)
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    #[test]
+    fn the_install_command_appends_the_key_once_and_keeps_what_is_there() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEXAMPLE it's pressluft";
+        let managed = ManagedKey {
+            public_key: format!("{key}\n"),
+            fingerprint: String::new(),
+            private_key_path: PathBuf::new(),
+        };
+        let command = managed.install_command();
+        assert!(!command.contains('\n'));
+        for (before, after) in [
+            (None, format!("{key}\n")),
+            (Some("ssh-rsa AAAA other\n"), format!("ssh-rsa AAAA other\n{key}\n")),
+            (Some("ssh-rsa AAAA other"), format!("ssh-rsa AAAA other\n{key}\n")),
+        ] {
+            let home = tempfile::tempdir().unwrap();
+            let file = home.path().join(".ssh/authorized_keys");
+            if let Some(before) = before {
+                fs::create_dir(home.path().join(".ssh")).unwrap();
+                fs::write(&file, before).unwrap();
+            }
+            run(&command, home.path());
+            assert_eq!(fs::read_to_string(&file).unwrap(), after);
+            run(&command, home.path());
+            assert_eq!(fs::read_to_string(&file).unwrap(), after);
+        }
+    }
 }

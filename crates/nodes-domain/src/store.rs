@@ -5,7 +5,9 @@ use async_trait::async_trait;
 use domain_kernel::{AccountId, JobId, NodeId, Timestamp};
 use jobs::{Claim, NewJob, Outcome, Page, PageRequest, StoreError};
 
-use crate::{AcquisitionSource, Node, NodeName, NodeStatus, NodeTarget, ProviderId, Readiness};
+use crate::{
+    AcquisitionSource, Fingerprint, HostKey, Node, NodeName, NodeStatus, NodeTarget, ProviderId, Readiness, RemoteHost,
+};
 
 /// A node to be written.
 #[derive(Debug, Clone)]
@@ -20,6 +22,8 @@ pub struct NewNode {
     pub provider: ProviderId,
     /// This control-plane host.
     pub host_id: String,
+    /// What the operator said of it; remote nodes only.
+    pub remote: Option<RemoteHost>,
 }
 
 /// An Idempotency-Key with the request that it came with.
@@ -67,6 +71,15 @@ impl NodeChange {
     }
 }
 
+/// A host key that replaces the pinned one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostKeyPin {
+    /// The key, as the host shows it.
+    pub host_key: HostKey,
+    /// Its fingerprint, as the operator gave it.
+    pub fingerprint: Fingerprint,
+}
+
 /// What a probe found, for a node without a running job.
 #[derive(Debug, Clone)]
 pub struct ProbeRecord {
@@ -89,11 +102,27 @@ pub struct NodeCounts {
     pub live: u64,
 }
 
+/// Refuses addresses that one of these nodes is at already: one machine is one node.
+///
+/// # Errors
+/// [`StoreError::Duplicate`] names the node.
+pub fn check_addresses<'a>(nodes: impl IntoIterator<Item = &'a Node>, addresses: &[String]) -> Result<(), StoreError> {
+    match nodes.into_iter().find(|node| node.is_at(addresses)) {
+        None => Ok(()),
+        Some(taken) => Err(StoreError::Duplicate(format!(
+            "The node `{}` ({}) is at this address already. One machine is one node.",
+            taken.name.as_str(),
+            taken.id
+        ))),
+    }
+}
+
 /// Keeps nodes.
 #[async_trait]
 pub trait NodeStore: Send + Sync {
     /// Writes a node (`provisioning`) and its job. With an Idempotency-Key that was used before for the same request,
-    /// returns what that one wrote; for another request, [`StoreError::IdempotencyMismatch`].
+    /// returns what that one wrote; for another request, [`StoreError::IdempotencyMismatch`]. A remote host that a live
+    /// node (any but a decommissioned one) is at already is [`StoreError::Duplicate`].
     async fn create(
         &self,
         node: NewNode,
@@ -125,7 +154,18 @@ pub trait NodeStore: Send + Sync {
         cancel_waiting: bool,
     ) -> Result<Node, StoreError>;
 
-    /// Changes a node from within its job, fenced by the claim.
+    /// Pins a host key of a remote node that the operator knows by its fingerprint, if the node still has `version` and no
+    /// job of it waits or runs. A line of the audit log says who did.
+    async fn pin_host_key(
+        &self,
+        id: NodeId,
+        version: i64,
+        pin: HostKeyPin,
+        by: Option<AccountId>,
+    ) -> Result<Node, StoreError>;
+
+    /// Changes a node from within its job, fenced by the claim. A target of a remote node at an address that another live
+    /// node is at is [`StoreError::Duplicate`].
     async fn change_in_job(&self, claim: &Claim, id: NodeId, change: NodeChange) -> Result<Node, StoreError>;
 
     /// Ends a run of a job and changes its node, in one transaction, fenced by the claim.

@@ -79,6 +79,14 @@ pub struct NodeTarget {
     pub host_key: HostKey,
 }
 
+impl NodeTarget {
+    /// The address that sites are served from, as it is compared with others; empty where it is not known.
+    pub fn served_from(&self) -> Vec<String> {
+        let address = self.public_ip.map(|address| address.to_canonical().to_string());
+        address.into_iter().collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

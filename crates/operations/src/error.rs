@@ -19,6 +19,9 @@ pub enum UseCaseError {
     /// The request does not fit the present state.
     #[error("{0}")]
     Conflict(String),
+    /// The machine does not answer a request that needs it.
+    #[error("The machine does not answer: {0}")]
+    NodeUnreachable(String),
     /// The job has ended.
     #[error("The job has ended already; there is nothing to cancel.")]
     JobNotCancellable,
@@ -41,6 +44,7 @@ impl UseCaseError {
             Self::Unauthorized(_) => ApiErrorCode::Unauthorized,
             Self::NotFound(_) => ApiErrorCode::NotFound,
             Self::Conflict(_) => ApiErrorCode::Conflict,
+            Self::NodeUnreachable(_) => ApiErrorCode::NodeUnreachable,
             Self::JobNotCancellable => ApiErrorCode::JobNotCancellable,
             Self::TooManyRequests { .. } => ApiErrorCode::TooManyRequests,
             Self::Internal(_) => ApiErrorCode::Internal,

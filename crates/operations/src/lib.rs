@@ -16,7 +16,9 @@ pub use accounts::{Accounts, OpenedSession, SESSION_LIFETIME, check_password};
 pub use error::UseCaseError;
 pub use housekeeper::{Housekeeper, RetentionPolicy};
 pub use jobs_service::{JobsService, Metrics};
-pub use nodes::{CreateLocalNode, NodeDeps, NodeJob, NodesService, ProviderStatus, present_readiness};
+pub use nodes::{
+    CreateLocalNode, CreateRemoteNode, NodeDeps, NodeJob, NodesService, ProviderStatus, present_readiness,
+};
 pub use reconciler::Reconciler;
 pub use registry::ProviderRegistry;
 pub use workflows::{NodeDecommission, NodeProvision};

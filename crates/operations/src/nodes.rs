@@ -8,9 +8,9 @@ use domain_kernel::{AccountId, Clock, JobErrorCode, JobId, NodeId, Timestamp};
 use futures_util::future::{Either, select};
 use jobs::{Failure, JobKind, JobSignal, NewJob, Page, PageRequest, StepContext, StepError, StoreError};
 use nodes_domain::{
-    AcquisitionSource, Capability, CreatedNode, Idempotency, ManagedKey, ManagedKeys, NewNode, Node, NodeName,
-    NodeStatus, NodeStore, NodeTarget, ProbeFacts, ProbeResult, ProviderId, Readiness, ReadinessProbe, ReasonCode,
-    SshError, Unavailable, readiness,
+    AcquisitionSource, Capability, CreatedNode, Fingerprint, HostKey, HostKeyPin, HostKeyScan, Idempotency, ManagedKey,
+    ManagedKeys, NewNode, Node, NodeName, NodeStatus, NodeStore, NodeTarget, OwnHost, ProbeFacts, ProbeResult,
+    ProviderId, Readiness, ReadinessProbe, ReasonCode, RemoteHost, SshError, Unavailable, readiness, refused_address,
 };
 
 use crate::reconciler::judge;
@@ -33,6 +33,10 @@ pub struct NodeDeps {
     pub keys: Arc<dyn ManagedKeys>,
     /// Looks at machines.
     pub probe: Arc<dyn ReadinessProbe>,
+    /// Reads the host keys of remote machines.
+    pub host_keys: Arc<dyn HostKeyScan>,
+    /// What this host knows of itself.
+    pub own_host: Arc<dyn OwnHost>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Wakes the worker.
@@ -48,6 +52,15 @@ pub struct NodeDeps {
 pub struct CreateLocalNode {
     /// Its name, if the operator gave one.
     pub name: Option<NodeName>,
+}
+
+/// A request for a remote node.
+#[derive(Debug, Clone)]
+pub struct CreateRemoteNode {
+    /// Its name, if the operator gave one.
+    pub name: Option<NodeName>,
+    /// The operator's host.
+    pub host: RemoteHost,
 }
 
 /// A job that was accepted for a node.
@@ -89,16 +102,49 @@ impl NodesService {
         idempotency: Option<Idempotency>,
         by: Option<AccountId>,
     ) -> Result<CreatedNode, UseCaseError> {
-        let provider = self.deps.registry.for_new(AcquisitionSource::Local).ok_or_else(|| {
-            UseCaseError::Invalid("This server was built without the configured local provider.".to_owned())
+        self.create(AcquisitionSource::Local, request.name, None, idempotency, by)
+            .await
+    }
+
+    /// Accepts a remote node: the node and its job are written, nothing else happens here. Whether the host can be reached
+    /// is found out by the job. `by` is who asks.
+    ///
+    /// # Errors
+    /// The host is this one, as far as its text says so; a live node is at it already.
+    pub async fn create_remote(
+        &self,
+        request: CreateRemoteNode,
+        idempotency: Option<Idempotency>,
+        by: Option<AccountId>,
+    ) -> Result<CreatedNode, UseCaseError> {
+        check_remote(self.deps.own_host.as_ref(), &request.host)?;
+        let host = Some(request.host);
+        self.create(AcquisitionSource::Remote, request.name, host, idempotency, by)
+            .await
+    }
+
+    async fn create(
+        &self,
+        source: AcquisitionSource,
+        name: Option<NodeName>,
+        remote: Option<RemoteHost>,
+        idempotency: Option<Idempotency>,
+        by: Option<AccountId>,
+    ) -> Result<CreatedNode, UseCaseError> {
+        let provider = self.deps.registry.for_new(source).ok_or_else(|| {
+            UseCaseError::Invalid(format!(
+                "This server was built without a provider of {} nodes.",
+                source.as_str()
+            ))
         })?;
         let id = NodeId::generate();
         let node = NewNode {
             id,
-            name: request.name.unwrap_or_else(|| NodeName::default_for(id)),
-            source: AcquisitionSource::Local,
+            name: name.unwrap_or_else(|| NodeName::default_for(id)),
+            source,
             provider: provider.id(),
             host_id: self.deps.host_id.clone(),
+            remote,
         };
         let job = NewJob::on_node(JobKind::NodeProvision, id, self.deps.max_attempts).requested_by(by);
         let created = self.deps.store.create(node, job, idempotency).await?;
@@ -208,6 +254,56 @@ impl NodesService {
         }
     }
 
+    /// Pins the host key that a remote node's machine shows and the operator knows by its fingerprint, within 10 s.
+    ///
+    /// # Errors
+    /// The node is not remote, a job of it waits or runs, the machine does not answer, or shows no such key.
+    pub async fn pin_host_key(
+        &self,
+        id: NodeId,
+        fingerprint: Fingerprint,
+        by: Option<AccountId>,
+    ) -> Result<Node, UseCaseError> {
+        let node = self.get(id).await?;
+        let host = match &node.remote {
+            Some(host) if node.status != NodeStatus::Decommissioned => host,
+            Some(_) => return Err(UseCaseError::Conflict("The node is decommissioned.".to_owned())),
+            None => {
+                return Err(UseCaseError::Conflict(
+                    "A local node's host key is read from its machine, not pinned by hand. Provision the node again."
+                        .to_owned(),
+                ));
+            }
+        };
+        let shown = self.shown_host_keys(host).await?;
+        let found = shown
+            .iter()
+            .find(|key| key.fingerprint().as_ref() == Some(&fingerprint));
+        let Some(host_key) = found.cloned() else {
+            return Err(UseCaseError::Conflict(format!(
+                "The machine shows other host keys: {}. Compare them with those of the machine's own console.",
+                fingerprints(&shown)
+            )));
+        };
+        let pin = HostKeyPin { host_key, fingerprint };
+        Ok(self.deps.store.pin_host_key(id, node.state_version, pin, by).await?)
+    }
+
+    async fn shown_host_keys(&self, host: &RemoteHost) -> Result<Vec<HostKey>, UseCaseError> {
+        let context = StepContext::outside_job("host_key", CHECK_LIMIT, Arc::clone(&self.deps.clock));
+        let scan = self.deps.host_keys.scan(&host.hostname, host.ssh_port, &context);
+        let late = || UseCaseError::NodeUnreachable(format!("no answer within {} s.", CHECK_LIMIT.as_secs()));
+        match select(scan, self.deps.clock.sleep(CHECK_LIMIT)).await {
+            Either::Left((Ok(keys), _)) => Ok(keys),
+            Either::Left((Err(StepError::Failed(failure)), _)) if failure.code.retryable() => {
+                Err(UseCaseError::NodeUnreachable(failure.detail))
+            }
+            Either::Left((Err(StepError::Failed(failure)), _)) => Err(UseCaseError::Conflict(failure.message())),
+            Either::Left((Err(StepError::DeadlineExceeded), _)) | Either::Right(_) => Err(late()),
+            Either::Left((Err(error), _)) => Err(UseCaseError::Internal(Box::new(error))),
+        }
+    }
+
     /// What each provider that makes new nodes can do on this host.
     pub async fn providers(&self) -> Result<Vec<ProviderStatus>, UseCaseError> {
         let mut statuses = Vec::new();
@@ -236,6 +332,33 @@ impl NodesService {
     pub async fn ssh_key(&self) -> Result<ManagedKey, UseCaseError> {
         Ok(self.deps.keys.key().await?)
     }
+}
+
+/// Refuses a host that is this one by its own text. What a name means is found out by the job.
+fn check_remote(own: &dyn OwnHost, host: &RemoteHost) -> Result<(), UseCaseError> {
+    let refused = |field: &str, value: &dyn std::fmt::Display, why: &str| {
+        UseCaseError::Invalid(format!("`{field}`: {value} cannot be a node: {why}."))
+    };
+    let own_name = "it is a name of the control plane's own host";
+    if host.hostname.is_localhost() || own.has_name(&host.hostname) {
+        return Err(refused("hostname", &host.hostname, own_name));
+    }
+    if let Some(address) = host.hostname.address()
+        && let Some(why) = refused_address(own, address)
+    {
+        return Err(refused("hostname", &address, why));
+    }
+    if let Some(address) = host.public_ip
+        && let Some(why) = refused_address(own, address)
+    {
+        return Err(refused("public_ip", &address, why));
+    }
+    Ok(())
+}
+
+fn fingerprints(keys: &[HostKey]) -> String {
+    let shown: Vec<_> = keys.iter().filter_map(HostKey::fingerprint).map(String::from).collect();
+    shown.join(", ")
 }
 
 fn unavailable(failure: Failure) -> Capability {

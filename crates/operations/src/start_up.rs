@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use jobs::StepContext;
-use nodes_domain::{AcquisitionSource, Instance, Node, NodeStatus, Observation};
+use nodes_domain::{AcquisitionSource, Node, NodeStatus, Observation};
 
 use crate::UseCaseError;
 use crate::nodes::{NodeJob, NodesService};
@@ -74,7 +74,7 @@ impl NodesService {
             return false;
         };
         let context = StepContext::outside_job("observe", OBSERVE_LIMIT, Arc::clone(&self.deps.clock));
-        match provider.observe(&Instance::of(node.id), &context).await {
+        match provider.observe(&node.instance(), &context).await {
             Ok(Observation::Stopped) => true,
             Ok(Observation::Absent | Observation::Running(_)) => false,
             Ok(Observation::Unknown(why)) => {

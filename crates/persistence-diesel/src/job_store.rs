@@ -161,13 +161,20 @@ fn start_step(
     ordinal: u32,
     name: &str,
 ) -> Result<(), DbError> {
+    let parked: Option<i64> = job_steps::table
+        .find((&job.id, name))
+        .filter(job_steps::status.eq(StepStatus::Parked.as_str()))
+        .filter(job_steps::attempt.eq(job.attempt_count))
+        .select(job_steps::started_at)
+        .first(connection)
+        .optional()?;
     let row = StepRow {
         job_id: job.id.clone(),
         name: name.to_owned(),
         ordinal: stored_count(ordinal),
         status: StepStatus::Started.as_str().to_owned(),
         attempt: job.attempt_count,
-        started_at: now.as_micros(),
+        started_at: parked.unwrap_or(now.as_micros()),
         finished_at: None,
         detail: None,
     };

@@ -1,14 +1,18 @@
 //! Nodes, each change with the jobs and events that belong to it.
 
 use ::jobs::{Claim, JobStatus, NewJob, Outcome, Page, PageRequest, StoreError};
+use accounts_domain::{AuditAction, AuditSubjectKind};
 use async_trait::async_trait;
 use diesel::prelude::*;
-use domain_kernel::{NodeId, Timestamp};
+use domain_kernel::{AccountId, NodeId, Timestamp};
 use nodes_domain::{
-    CreatedNode, Idempotency, NewNode, Node, NodeChange, NodeCounts, NodeStatus, NodeStore, ProbeRecord,
+    CreatedNode, HostKeyPin, Idempotency, NewNode, Node, NodeChange, NodeCounts, NodeStatus, NodeStore, ProbeRecord,
+    check_addresses,
 };
+use serde_json::json;
 
 use crate::Database;
+use crate::audit_log::{self, NewLine};
 use crate::claim::fenced;
 use crate::connection::{AnyBackend, AnyConnection};
 use crate::error::DbError;
@@ -147,11 +151,48 @@ impl NodeStore for Database {
         Ok(changed.await?)
     }
 
+    async fn pin_host_key(
+        &self,
+        id: NodeId,
+        version: i64,
+        pin: HostKeyPin,
+        by: Option<AccountId>,
+    ) -> Result<Node, StoreError> {
+        let changed = self.write(move |connection, now| {
+            let mut row = node_row(connection, id)?;
+            if let Some(busy) = open_jobs(connection, &row)?.first() {
+                return Err(node_busy(busy)?);
+            }
+            check_version(&row, version)?;
+            let by = by.map(|id| id.to_string());
+            let line = NewLine {
+                account_id: by.as_deref(),
+                subject: Some((AuditSubjectKind::Node, &row.id)),
+                detail: Some(json!({"fingerprint": pin.fingerprint.as_str()})),
+                ..NewLine::default()
+            };
+            audit_log::write(connection, now, AuditAction::HostKeyPinned, line)?;
+            let mut node = Node::try_from(row.clone())?;
+            node.pin(pin);
+            row.remote = node.remote.as_ref().map(to_json).transpose()?;
+            row.target = node.target.as_ref().map(to_json).transpose()?;
+            Node::try_from(node_writes::store(connection, now, None, row, None)?)
+        });
+        Ok(changed.await?)
+    }
+
     async fn change_in_job(&self, claim: &Claim, id: NodeId, change: NodeChange) -> Result<Node, StoreError> {
         let claim = claim.clone();
         let changed = self.write(move |connection, now| {
             let job = fenced(connection, &claim)?;
             let row = node_row(connection, id)?;
+            if row.remote.is_some()
+                && let Some(target) = &change.target
+            {
+                let mut others = live_nodes(connection)?;
+                others.retain(|node| node.id != id);
+                check_addresses(&others, &target.served_from()).map_err(DbError::Refused)?;
+            }
             Node::try_from(node_writes::change(connection, now, Some(&job.id), row, &change)?)
         });
         Ok(changed.await?)
@@ -193,8 +234,17 @@ fn to_nodes(rows: Vec<NodeRow>) -> Result<Vec<Node>, DbError> {
     rows.into_iter().map(Node::try_from).collect()
 }
 
+fn live_nodes(connection: &mut AnyConnection) -> Result<Vec<Node>, DbError> {
+    let live = nodes::status.ne(NodeStatus::Decommissioned.as_str());
+    let rows = nodes::table.filter(live).order(nodes::id).select(NodeRow::as_select());
+    to_nodes(rows.load(connection)?)
+}
+
 fn insert_node(connection: &mut AnyConnection, now: Timestamp, node: &NewNode, job: &NewJob) -> Result<(), DbError> {
-    let row = NodeRow::provisioning(node, now);
+    if let Some(host) = &node.remote {
+        check_addresses(&live_nodes(connection)?, &host.addresses()).map_err(DbError::Refused)?;
+    }
+    let row = NodeRow::provisioning(node, now)?;
     let inserted = diesel::insert_into(nodes::table)
         .values(&row)
         .execute(connection)

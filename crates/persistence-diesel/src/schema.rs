@@ -49,6 +49,7 @@ diesel::table! {
         created_at -> BigInt,
         updated_at -> BigInt,
         state_version -> BigInt,
+        remote -> Nullable<Text>,
     }
 }
 

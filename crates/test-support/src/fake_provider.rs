@@ -3,18 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use domain_kernel::{JobErrorCode, NodeId};
 use jobs::{Failure, StepContext, StepError};
 use nodes_domain::{
     AcquireRequest, Acquired, AcquisitionSource, Capability, HostKey, Instance, KeptImage, NodeProvider, Observation,
-    ProviderId, ReleaseReport, RuntimeImage,
+    ProviderId, ReleaseReport, RemoteMachine, RuntimeImage,
 };
 
 /// A machine in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FakeMachine {
+    /// The node that it was made for.
+    pub node_id: NodeId,
     /// Whether it runs.
     pub running: bool,
     /// Its address.
@@ -51,6 +54,26 @@ impl FakeMachines {
         }
     }
 
+    /// Puts a machine that runs at an address, with nothing on it, in place of the instance's.
+    pub fn insert(&self, instance: &Instance, address: IpAddr) {
+        let name = instance.name();
+        let machine = FakeMachine {
+            node_id: instance.node_id,
+            running: true,
+            address,
+            host_key: fake_host_key(&name),
+            authorized_keys: Vec::new(),
+            sudo: true,
+            provisioned: false,
+        };
+        self.map().insert(name, machine);
+    }
+
+    /// Removes a node's machine.
+    pub fn remove(&self, node_id: NodeId) {
+        self.map().remove(&Instance::of(node_id).name());
+    }
+
     fn map(&self) -> MutexGuard<'_, BTreeMap<String, FakeMachine>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,7 +103,11 @@ pub enum Fault {
     Refuses(Failure),
     /// It does what it should, and then fails.
     ActsThenFails(Failure),
-    /// It does nothing until it is told to stop.
+    /// It parks for this long, with this as its detail.
+    Parks(Duration, String),
+    /// An `observe` answers `Unknown` with this reason; other methods go on.
+    CannotTell(String),
+    /// It does nothing until it is told to stop, or its deadline has passed.
     WaitsUntilStopped,
     /// It does nothing until its deadline has passed.
     TakesTooLong,
@@ -97,12 +124,13 @@ enum Which {
 /// It gives way before and after it acts, so that a test can drop or stop a run there.
 pub struct FakeProvider {
     id: ProviderId,
+    source: AcquisitionSource,
     machines: FakeMachines,
     capability: Mutex<Capability>,
     faults: Mutex<Vec<(ProviderMethod, Which, Fault)>>,
     calls: Mutex<Vec<(ProviderMethod, Option<NodeId>)>>,
     left_in_place: Mutex<Vec<String>>,
-    images: Mutex<BTreeSet<String>>,
+    images: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl FakeProvider {
@@ -110,13 +138,38 @@ impl FakeProvider {
     pub fn new(id: &str) -> Self {
         Self {
             id: ProviderId::new(id),
+            source: AcquisitionSource::Local,
             machines: FakeMachines::default(),
             capability: Mutex::new(Capability::Available),
             faults: Mutex::default(),
             calls: Mutex::default(),
             left_in_place: Mutex::default(),
-            images: Mutex::default(),
+            images: Arc::default(),
         }
+    }
+
+    /// Another provider with the same machines and images, as the next process has it.
+    pub fn reopened(&self) -> Self {
+        Self {
+            source: self.source,
+            machines: self.machines(),
+            images: Arc::clone(&self.images),
+            ..Self::new(self.id.as_str())
+        }
+    }
+
+    /// A provider of the operator's hosts: a host is there as soon as it is asked for.
+    pub fn remote(id: &str) -> Self {
+        Self {
+            source: AcquisitionSource::Remote,
+            ..Self::new(id)
+        }
+    }
+
+    /// The same provider with the machines of another, as one host's SSH sees them all.
+    #[must_use]
+    pub fn sharing(self, machines: FakeMachines) -> Self {
+        Self { machines, ..self }
     }
 
     /// Its machines.
@@ -175,18 +228,11 @@ impl FakeProvider {
         lock(&self.calls).push((method, node_id));
         let fault = self.fault(method);
         pause(context).await?;
-        match &fault {
-            Some(Fault::Refuses(failure)) => return Err(failure.clone().into()),
-            Some(Fault::WaitsUntilStopped) => return Err(StepError::Stopped(context.limits.cancel.cancelled().await)),
-            Some(Fault::TakesTooLong) => return Err(StepError::DeadlineExceeded),
-            Some(Fault::ActsThenFails(_)) | None => {}
-        }
+        before_acting(fault.as_ref(), context).await?;
         let answer = act()?;
         pause(context).await?;
-        match fault {
-            Some(Fault::ActsThenFails(failure)) => Err(failure.into()),
-            Some(Fault::Refuses(_) | Fault::WaitsUntilStopped | Fault::TakesTooLong) | None => Ok(answer),
-        }
+        after_acting(fault)?;
+        Ok(answer)
     }
 
     fn fault(&self, method: ProviderMethod) -> Option<Fault> {
@@ -203,11 +249,16 @@ impl FakeProvider {
     }
 
     /// Makes or adopts a machine, and starts it.
-    fn machine(&self, name: String) -> FakeMachine {
+    fn machine(&self, instance: &Instance) -> Result<FakeMachine, StepError> {
+        if let Capability::Unavailable(missing) = &*lock(&self.capability) {
+            return Err(StepError::failed(missing.code, missing.reason.clone()));
+        }
+        let node_id = instance.node_id;
         let mut map = self.machines.map();
         let mut addresses = (2..=254).map(|number| IpAddr::from(Ipv4Addr::new(192, 0, 2, number)));
         let free = addresses.find(|address| map.values().all(|machine| machine.address != *address));
-        let machine = map.entry(name).or_insert_with_key(|name| FakeMachine {
+        let machine = map.entry(instance.name()).or_insert_with_key(|name| FakeMachine {
+            node_id,
             running: false,
             address: free.unwrap_or(Ipv4Addr::new(192, 0, 2, 1).into()),
             host_key: fake_host_key(name),
@@ -215,8 +266,44 @@ impl FakeProvider {
             sudo: true,
             provisioned: false,
         });
+        if machine.node_id != node_id {
+            let owner = format!("{} is the machine of the node {}", instance.name(), machine.node_id);
+            return Err(StepError::failed(JobErrorCode::LocalInstanceConflict, owner));
+        }
         machine.running = true;
-        machine.clone()
+        Ok(machine.clone())
+    }
+}
+
+/// Goes wrong instead of acting, where the fault says so.
+pub(crate) async fn before_acting(fault: Option<&Fault>, context: &StepContext) -> Result<(), StepError> {
+    match fault {
+        Some(Fault::Refuses(failure)) => Err(failure.clone().into()),
+        Some(Fault::WaitsUntilStopped) => match context.sleep(context.time_left()).await {
+            Ok(()) => Err(StepError::DeadlineExceeded),
+            stopped => stopped,
+        },
+        Some(Fault::TakesTooLong) => Err(StepError::DeadlineExceeded),
+        Some(Fault::Parks(pause, detail)) => Err(StepError::Parked {
+            run_after: context.now().plus(*pause),
+            detail: detail.clone(),
+        }),
+        Some(Fault::ActsThenFails(_) | Fault::CannotTell(_)) | None => Ok(()),
+    }
+}
+
+/// Goes wrong after acting, where the fault says so.
+pub(crate) fn after_acting(fault: Option<Fault>) -> Result<(), StepError> {
+    match fault {
+        Some(Fault::ActsThenFails(failure)) => Err(failure.into()),
+        Some(
+            Fault::Refuses(_)
+            | Fault::Parks(..)
+            | Fault::CannotTell(_)
+            | Fault::WaitsUntilStopped
+            | Fault::TakesTooLong,
+        )
+        | None => Ok(()),
     }
 }
 
@@ -226,8 +313,12 @@ impl FakeProvider {
 /// Never: the text has a host key's form.
 #[allow(clippy::expect_used, reason = "for tests")]
 pub fn fake_host_key(name: &str) -> HostKey {
-    let data: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
-    format!("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{data:A<40}")
+    let mut data: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    // Base64 comes in groups of four.
+    while data.len() < 40 || !data.len().is_multiple_of(4) {
+        data.push('A');
+    }
+    format!("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA{data}")
         .parse()
         .expect("the form of a host key")
 }
@@ -249,7 +340,7 @@ impl NodeProvider for FakeProvider {
     }
 
     fn source(&self) -> AcquisitionSource {
-        AcquisitionSource::Local
+        self.source
     }
 
     async fn capability(&self, context: &StepContext) -> Result<Capability, StepError> {
@@ -260,13 +351,22 @@ impl NodeProvider for FakeProvider {
     async fn acquire(&self, request: &AcquireRequest, context: &StepContext) -> Result<Acquired, StepError> {
         let instance = &request.instance;
         self.call(ProviderMethod::Acquire, Some(instance.node_id), context, || {
-            let machine = self.machine(instance.name());
-            Ok(Acquired {
-                hostname: machine.address.to_string(),
-                public_ip: Some(machine.address),
-                ssh_port: 22,
-                ssh_user: "pressluft".to_owned(),
-                host_key: machine.host_key,
+            let machine = self.machine(instance)?;
+            Ok(match &instance.remote {
+                None => Acquired {
+                    hostname: machine.address.to_string(),
+                    public_ip: Some(machine.address),
+                    ssh_port: 22,
+                    ssh_user: "pressluft".to_owned(),
+                    host_key: machine.host_key,
+                },
+                Some(RemoteMachine { host, .. }) => Acquired {
+                    hostname: host.hostname.to_string(),
+                    public_ip: host.public_ip.or(Some(machine.address)),
+                    ssh_port: host.ssh_port,
+                    ssh_user: host.ssh_user.to_string(),
+                    host_key: machine.host_key,
+                },
             })
         })
         .await
@@ -300,7 +400,12 @@ impl NodeProvider for FakeProvider {
     }
 
     async fn observe(&self, instance: &Instance, context: &StepContext) -> Result<Observation, StepError> {
-        self.call(ProviderMethod::Observe, Some(instance.node_id), context, || {
+        let node_id = Some(instance.node_id);
+        self.call(ProviderMethod::Observe, node_id, context, || {
+            // Counted already: this call is the last one.
+            if let Some(Fault::CannotTell(why)) = self.fault(ProviderMethod::Observe) {
+                return Ok(Observation::Unknown(why));
+            }
             Ok(match self.machines.of(instance.node_id) {
                 None => Observation::Absent,
                 Some(machine) if machine.running => Observation::Running(vec![machine.address]),

@@ -7,7 +7,7 @@ use domain_kernel::NodeId;
 use jobs::{Failure, StepContext, StepError, TaskProgress, TaskStatus};
 use nodes_domain::{NodeProvisioner, NodeTarget, ProvisionSummary, RuntimeImage};
 
-use crate::fake_provider::{lock, pause};
+use crate::fake_provider::{after_acting, before_acting, lock, pause};
 use crate::{FakeMachines, Fault};
 
 /// Turns a machine into a provisioned one: one task that changes something the first time and nothing later.
@@ -65,12 +65,7 @@ impl NodeProvisioner for FakeProvisioner {
         lock(&self.runs).push(node_id);
         let fault = self.fault();
         pause(context).await?;
-        match &fault {
-            Some(Fault::Refuses(failure)) => return Err(failure.clone().into()),
-            Some(Fault::WaitsUntilStopped) => return Err(StepError::Stopped(context.limits.cancel.cancelled().await)),
-            Some(Fault::TakesTooLong) => return Err(StepError::DeadlineExceeded),
-            Some(Fault::ActsThenFails(_)) | None => {}
-        }
+        before_acting(fault.as_ref(), context).await?;
         let mut summary = ProvisionSummary::default();
         self.machines.change(node_id, |machine| {
             if machine.provisioned {
@@ -93,9 +88,7 @@ impl NodeProvisioner for FakeProvisioner {
         };
         context.task(&task).await;
         pause(context).await?;
-        match fault {
-            Some(Fault::ActsThenFails(failure)) => Err(failure.into()),
-            Some(Fault::Refuses(_) | Fault::WaitsUntilStopped | Fault::TakesTooLong) | None => Ok(summary),
-        }
+        after_acting(fault)?;
+        Ok(summary)
     }
 }

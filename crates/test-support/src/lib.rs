@@ -4,6 +4,7 @@
 mod clock;
 mod fake_provider;
 mod fake_provisioner;
+mod fake_remote;
 mod fake_ssh;
 mod memory_accounts;
 mod memory_jobs;
@@ -15,6 +16,7 @@ mod signal;
 pub use clock::{ManualClock, RealClock};
 pub use fake_provider::{FakeMachine, FakeMachines, FakeProvider, Fault, ProviderMethod, fake_host_key};
 pub use fake_provisioner::FakeProvisioner;
+pub use fake_remote::{FakeHostKeys, FakeOwnHost};
 pub use fake_ssh::{FakeKeys, FakeProbe, FakeSsh};
 pub use memory_accounts::{MemoryAccounts, NumberedTokens, PlainHasher};
 pub use memory_jobs::MemoryJobs;

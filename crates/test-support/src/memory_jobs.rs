@@ -399,11 +399,14 @@ impl JobStore for MemoryJobs {
 
     async fn step_started(&self, claim: &Claim, ordinal: u32, name: &str) -> Result<(), StoreError> {
         self.write(claim, |row, now| {
+            let attempt = row.job.attempt_count;
+            let before = row.steps.get(name).map(|(_, step)| step);
+            let parked = before.filter(|step| step.status == StepStatus::Parked && step.attempt == attempt);
             let step = StepRecord {
                 name: name.to_owned(),
                 status: StepStatus::Started,
-                attempt: row.job.attempt_count,
-                started_at: now,
+                attempt,
+                started_at: parked.map_or(now, |step| step.started_at),
                 finished_at: None,
                 detail: None,
             };

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use domain_kernel::{AccountId, Clock, NodeId, Timestamp};
 use jobs::{Claim, Job, JobStatus, NewJob, Outcome, Page, PageRequest, StoreError};
 use nodes_domain::{
-    CreatedNode, Idempotency, NewNode, Node, NodeChange, NodeCounts, NodeStatus, NodeStore, ProbeRecord,
+    CreatedNode, HostKeyPin, Idempotency, NewNode, Node, NodeChange, NodeCounts, NodeStatus, NodeStore, ProbeRecord,
+    check_addresses,
 };
 
 use crate::MemoryJobs;
@@ -159,6 +160,9 @@ impl NodeStore for MemoryNodes {
                     Err(StoreError::IdempotencyMismatch)
                 };
             }
+            let addresses = new.remote.iter().flat_map(|host| host.addresses());
+            let addresses: Vec<_> = addresses.collect();
+            check_addresses(&table.nodes, &addresses)?;
             let created = CreatedNode {
                 node_id: new.id,
                 job_id: self.jobs.enqueue(job),
@@ -172,6 +176,7 @@ impl NodeStore for MemoryNodes {
                 provider: new.provider,
                 host_id: new.host_id,
                 status: NodeStatus::Provisioning,
+                remote: new.remote,
                 target: None,
                 readiness: None,
                 probe_failures: 0,
@@ -260,9 +265,34 @@ impl NodeStore for MemoryNodes {
         .await
     }
 
+    async fn pin_host_key(
+        &self,
+        id: NodeId,
+        version: i64,
+        pin: HostKeyPin,
+        _by: Option<AccountId>,
+    ) -> Result<Node, StoreError> {
+        self.at_once(|table, now| {
+            table.node(id)?;
+            if let Some(open) = self.jobs.open_job_of(id) {
+                return Err(StoreError::NodeBusy { job_id: open.id });
+            }
+            let node = table.at_version(id, version)?;
+            node.pin(pin);
+            touched(node, now);
+            Ok(node.clone())
+        })
+        .await
+    }
+
     async fn change_in_job(&self, claim: &Claim, id: NodeId, change: NodeChange) -> Result<Node, StoreError> {
         self.at_once(|table, now| {
             self.jobs.check_claim(claim)?;
+            if table.node(id)?.remote.is_some()
+                && let Some(target) = &change.target
+            {
+                check_addresses(table.nodes.iter().filter(|node| node.id != id), &target.served_from())?;
+            }
             let node = table.node(id)?;
             changed(node, change, now)?;
             Ok(node.clone())

@@ -95,7 +95,7 @@ fn settings(folder: &Path) -> anyhow::Result<Settings> {
 fn serve(settings: &Settings, stop: CancelToken, listens: &mpsc::Sender<String>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (platform, ledger) = Platform::system(DataDir::open(&settings.data_dir)?)?;
+        let (platform, ledger) = Platform::system(settings, DataDir::open(&settings.data_dir)?)?;
         let provider = Arc::new(Waiting);
         let registry = ProviderRegistry::new(provider.id()).with(provider);
         let app = build(settings, &platform, &ledger, registry).await?;

@@ -94,6 +94,7 @@ async fn accept(database: &Database) -> anyhow::Result<JobId> {
         source: AcquisitionSource::Local,
         provider: ProviderId::new("none"),
         host_id: "bench".to_owned(),
+        remote: None,
     };
     let job = NewJob::on_node(JobKind::NodeProvision, id, 1);
     Ok(database.create(node, job, None).await?.job_id)

@@ -89,6 +89,11 @@ export class Installation {
     await rm(join(machine, "merged/var/lib/pressluft/runtime.json"), { force: true });
   }
 
+  /** The folders of the machines that there are. */
+  async machines() {
+    return readdir(join(this.#folder, "data/machines")).catch(() => []);
+  }
+
   /** What the server logged, in all its runs. */
   async log() {
     return readFile(join(this.#folder, "server.log"), "utf8").catch(() => "");
@@ -101,8 +106,7 @@ export class Installation {
     if (!this.#server) await this.start();
     await giveBack(await this.client());
     await this.stop();
-    const left = await readdir(join(this.#folder, "data/machines")).catch(() => []);
-    assert.deepEqual(left, [], `machines are left in ${this.#folder}`);
+    assert.deepEqual(await this.machines(), [], `machines are left in ${this.#folder}`);
     await rm(this.#folder, { recursive: true });
   }
 

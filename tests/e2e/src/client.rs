@@ -83,6 +83,24 @@ impl Client {
         (text(&body["node_id"]), text(&body["job_id"]))
     }
 
+    /// Asks for a remote node, with these fields beside the source, and returns its id and its job's.
+    pub fn create_remote_node(&self, mut fields: Value) -> (String, String) {
+        fields["acquisition_source"] = "remote".into();
+        let body = self.expect(202, "POST", "/api/nodes", Some(fields));
+        (text(&body["node_id"]), text(&body["job_id"]))
+    }
+
+    /// A step of a job; null where it has not begun.
+    pub fn step_of(&self, job: &str, name: &str) -> Value {
+        let job = self.job(job);
+        let steps = job["steps"].as_array().unwrap();
+        steps
+            .iter()
+            .find(|step| step["name"] == name)
+            .cloned()
+            .unwrap_or_default()
+    }
+
     /// A node.
     pub fn node(&self, id: &str) -> Value {
         self.get(&format!("/api/nodes/{id}"))

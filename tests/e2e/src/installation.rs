@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::client::Client;
 use crate::host::eventually;
+use crate::trace::Trace;
 
 const EMAIL: &str = "operator@example.test";
 const PASSWORD: &str = "correct horse battery";
@@ -112,6 +113,13 @@ impl Installation {
         self
     }
 
+    /// Makes its new local nodes by this Multipass, or stand-in of one.
+    #[must_use]
+    pub fn with_multipass(self, program: &Path) -> Self {
+        self.with("LOCAL_PROVIDER", "multipass")
+            .with("MULTIPASS_PROGRAM", &program.display().to_string())
+    }
+
     /// Gives it roles of its own, equal to the repository's but for a comment: no image of a node that another test
     /// provisioned fits them, so that its first node is provisioned from the bare image. It has a cache of its own, too,
     /// that borrows the base images: an image that is made there removes none that another test is about to use.
@@ -155,6 +163,19 @@ impl Installation {
         (server, file)
     }
 
+    /// Starts its server under `strace`, which sees what it and everything below it executes and connects to. No machine may
+    /// be started by it: what is traced cannot gain privileges.
+    pub fn start_traced(&self) -> (Server, Trace) {
+        let trace = Trace::to(&self.folder.path().join("trace"));
+        let plain = self.command(&["dev"]);
+        let mut words = trace.wrapper().into_iter();
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).arg(plain.get_program()).args(plain.get_args());
+        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(self.folder.path());
+        (self.spawn(command), trace)
+    }
+
     /// A command of `pressluft` on this installation.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program());
@@ -167,18 +188,19 @@ impl Installation {
     }
 
     fn start_with(&self, variables: &[(&str, &str)]) -> Server {
+        let mut command = self.command(&["dev"]);
+        command.envs(variables.iter().copied());
+        self.spawn(command)
+    }
+
+    fn spawn(&self, mut command: Command) -> Server {
         let log = self.folder.path().join("server.log");
         let errors = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(&log)
             .unwrap();
-        let mut command = self.command(&["dev"]);
-        command
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(errors);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = lines.next().and_then(Result::ok).unwrap_or_default();

@@ -14,8 +14,12 @@ mod client;
 mod host;
 mod installation;
 mod machine;
+mod trace;
+mod warm;
 
 pub use client::{Answer, Client};
 pub use host::{eventually, left_of_node, processes_mentioning, recorded_children};
 pub use installation::{Installation, Server};
 pub use machine::Machine;
+pub use trace::{Executed, Peer, Trace, Traced};
+pub use warm::{runtime_image, warm_cache};

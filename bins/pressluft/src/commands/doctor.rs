@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jobs::{StepContext, StepError};
-use nodes_domain::{AcquisitionSource, Capability};
+use nodes_domain::Capability;
 use process_exec::{CommandSpec, ExecError};
 use secrets::XChaChaBox;
 
@@ -52,11 +52,11 @@ pub(crate) async fn run(settings: &Settings, json: bool) -> Result<ExitCode, Run
         Ok(data_dir) => {
             checks.push(Check::ok("data directory"));
             checks.push(secret_keys(&data_dir));
-            let platform = Platform::tool(data_dir);
+            let platform = Platform::tool(settings, data_dir)?;
             let registry = default_registry(settings, &platform).map_err(RunError::Setting)?;
             let context = StepContext::outside_job("doctor", LIMIT, Arc::clone(&platform.clock));
-            if let Some(provider) = registry.for_new(AcquisitionSource::Local) {
-                let name = format!("local provider {}", provider.id());
+            for provider in registry.in_use() {
+                let name = format!("{} provider {}", provider.source().as_str(), provider.id());
                 checks.push(match provider.capability(&context).await {
                     Ok(Capability::Available) => Check::ok(name),
                     Ok(Capability::Unavailable(missing)) => Check::bad(name, missing.reason, missing.remedy),

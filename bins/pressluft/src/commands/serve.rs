@@ -25,7 +25,7 @@ pub(crate) enum Mode {
 )]
 pub(crate) async fn run(settings: &Settings, mode: Mode) -> Result<ExitCode, RunError> {
     let data_dir = DataDir::open(&settings.data_dir).map_err(anyhow::Error::from)?;
-    let (platform, ledger) = Platform::system(data_dir)?;
+    let (platform, ledger) = Platform::system(settings, data_dir)?;
     let registry = default_registry(settings, &platform).map_err(RunError::Setting)?;
     // Listened for from here on, so that a signal during the start is not lost.
     let stop = CancelToken::new();

@@ -58,6 +58,14 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
     }
 }
 
+/// A text that stands as one argument of a program and is not taken for an option.
+pub(super) fn argument(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() || text.starts_with('-') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("expected a text without spaces that does not begin with a dash");
+    }
+    Ok(text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,5 +10,6 @@
 
 mod installation;
 mod real_machine;
+mod real_machine_conformance;
 mod real_machine_images;
 mod real_machine_images_refused;

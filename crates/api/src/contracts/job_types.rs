@@ -51,7 +51,7 @@ pub(super) const JOB_TYPES: &[JobType] = &[
         steps: &[
             StepType {
                 name: "acquire",
-                does: "Asks the node's provider whether it can work, has it make or adopt the node's machine, and pins its host key.",
+                does: "Asks the node's provider whether it can work, has it make or adopt the node's machine (or reach the operator's host), and pins its host key.",
                 limit: None,
                 codes: &[
                     Code::LocalProviderUnavailable,
@@ -65,18 +65,28 @@ pub(super) const JOB_TYPES: &[JobType] = &[
                     Code::LocalAcquisitionTimeout,
                     Code::LocalAddressMissing,
                     Code::SshKeyGenerationFailed,
+                    Code::SshHostKeyMismatch,
+                    Code::RemoteAddressRefused,
+                    Code::RemoteHostUnreachable,
                     Code::HostDiskFull,
                     Code::AnsiblePlayError,
                 ],
             },
             StepType {
                 name: "inject_key",
-                does: "Puts Pressluft's public key on the machine over the provider's own channel; a key that is there stays as it is.",
-                limit: None,
+                does: "Puts Pressluft's public key on the machine over the provider's own channel; a key that is there stays as it is. Of a remote machine it waits, parked, until the operator has put it there, and sees that the user may use sudo.",
+                limit: Some("of a remote machine `PRESSLUFT_REMOTE_KEY_WAIT` (10 min)"),
                 codes: &[
                     Code::LocalProviderUnavailable,
+                    Code::LocalConfigInvalid,
+                    Code::LocalProviderNotResponding,
                     Code::SshKeyGenerationFailed,
                     Code::SshKeyInjectionFailed,
+                    Code::SshAuthRejected,
+                    Code::SshHostKeyMismatch,
+                    Code::RemoteAddressRefused,
+                    Code::RemoteHostUnreachable,
+                    Code::NodeNotReady,
                     Code::HostDiskFull,
                 ],
             },
@@ -87,6 +97,7 @@ pub(super) const JOB_TYPES: &[JobType] = &[
                 codes: &[
                     Code::LocalAddressMissing,
                     Code::LocalAcquisitionTimeout,
+                    Code::RemoteHostUnreachable,
                     Code::SshAuthRejected,
                     Code::SshHostKeyMismatch,
                 ],
@@ -146,7 +157,7 @@ pub(super) const JOB_TYPES: &[JobType] = &[
             },
             StepType {
                 name: "release",
-                does: "Has the node's provider give the machine back; a machine that is gone is no failure.",
+                does: "Has the node's provider give the machine back; a machine that is gone is no failure. Of a remote machine only the key line is removed; the step's detail says what stays.",
                 limit: None,
                 codes: &[
                     Code::LocalProviderUnavailable,

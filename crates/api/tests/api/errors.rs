@@ -29,6 +29,17 @@ async fn every_code_of_the_registry_is_met_by_some_request() {
     ];
     panel.post(&format!("/api/nodes/{node_id}/provision")).await;
     answers.push(panel.post(&format!("/api/nodes/{node_id}/provision")).await);
+    let remote = r#"{"acquisition_source":"remote","hostname":"web.example.test","ssh_user":"root"}"#;
+    let silent = panel.ask("POST", "/api/nodes").json(remote).send().await;
+    let silent = silent.json()["node_id"].as_str().unwrap().to_owned();
+    let pin = format!(r#"{{"fingerprint":"SHA256:{}"}}"#, "a".repeat(43));
+    answers.push(
+        panel
+            .ask("POST", &format!("/api/nodes/{silent}/host-key"))
+            .json(&pin)
+            .send()
+            .await,
+    );
     panel.jobs.set_failing(true);
     answers.push(panel.get("/api/nodes").await);
     let met: BTreeSet<_> = answers.iter().map(|answer| answer.code()).collect();

@@ -14,6 +14,7 @@ mod job_types;
 mod jobs;
 mod nodes;
 mod panel;
+mod remote_nodes;
 mod schema;
 mod session;
 mod status;

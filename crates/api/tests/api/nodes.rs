@@ -202,28 +202,6 @@ async fn json_with_a_character_set_is_json() {
 }
 
 #[actix_web::test]
-async fn a_remote_node_is_refused_and_no_local_one_is_made_instead() {
-    let panel = Panel::new().await;
-    let fingerprint = format!("SHA256:{}", "a".repeat(43));
-    let bodies = [
-        json!({"acquisition_source": "remote", "hostname": "a.test", "ssh_user": "root"}),
-        json!({
-            "acquisition_source": "remote", "name": "a", "hostname": "192.0.2.7", "ssh_user": "root", "ssh_port": 65535,
-            "public_ip": "2001:db8::7", "host_key_fingerprint": fingerprint
-        }),
-    ];
-    for body in bodies {
-        let answer = create(&panel, &body.to_string()).await;
-        assert_eq!((answer.status, answer.code().as_str()), (400, "bad_request"));
-        assert_eq!(
-            answer.message(),
-            "Remote nodes are not available in this version. Ask for a local one."
-        );
-    }
-    panel.assert_nothing_was_written();
-}
-
-#[actix_web::test]
 async fn the_same_request_with_the_same_key_is_accepted_once() {
     let panel = Panel::new().await;
     let ask = |body: &str| {
@@ -476,7 +454,8 @@ async fn the_ssh_key_comes_with_the_line_that_installs_it() {
 #[actix_web::test]
 async fn a_provider_that_cannot_work_here_says_why_and_what_to_do() {
     let panel = Panel::new().await;
-    let working = json!([{"id": "fake", "source": "local", "available": true, "reason": null, "remedy": null}]);
+    let remote = json!({"id": "ssh", "source": "remote", "available": true, "reason": null, "remedy": null});
+    let working = json!([{"id": "fake", "source": "local", "available": true, "reason": null, "remedy": null}, remote]);
     assert_eq!(panel.get("/api/providers").await.json(), working);
     panel.provider.set_capability(Capability::Unavailable(Unavailable {
         code: JobErrorCode::LocalProviderUnavailable,
@@ -486,7 +465,7 @@ async fn a_provider_that_cannot_work_here_says_why_and_what_to_do() {
     let missing = json!([{
         "id": "fake", "source": "local", "available": false, "reason": "`fake` is not on the PATH.",
         "remedy": "apt-get install fake"
-    }]);
+    }, remote]);
     assert_eq!(panel.get("/api/providers").await.json(), missing);
     // Whether it works is found out by the job: the request is accepted all the same.
     assert_eq!(create(&panel, LOCAL).await.status, 202);

@@ -22,8 +22,8 @@ use nodes_domain::ProviderId;
 use operations::{Accounts, JobsService, NodeDeps, NodesService, ProviderRegistry};
 use serde_json::Value;
 use test_support::{
-    FakeKeys, FakeProbe, FakeProvider, ManualClock, MemoryAccounts, MemoryJobs, MemoryNodes, NumberedTokens,
-    PlainHasher, RecordingSignal,
+    FakeHostKeys, FakeKeys, FakeOwnHost, FakeProbe, FakeProvider, ManualClock, MemoryAccounts, MemoryJobs, MemoryNodes,
+    NumberedTokens, PlainHasher, RecordingSignal,
 };
 
 use crate::schema::{DOCUMENT, check, resolve};
@@ -40,6 +40,8 @@ pub(crate) struct Panel {
     pub(crate) jobs: Arc<MemoryJobs>,
     pub(crate) nodes: Arc<MemoryNodes>,
     pub(crate) provider: Arc<FakeProvider>,
+    pub(crate) remote: Arc<FakeProvider>,
+    pub(crate) host_keys: Arc<FakeHostKeys>,
     pub(crate) keys: Arc<FakeKeys>,
     pub(crate) signal: Arc<RecordingSignal>,
     pub(crate) health: Arc<Switch>,
@@ -71,6 +73,8 @@ impl Panel {
         let jobs = Arc::new(MemoryJobs::new(clock.clone()));
         let nodes = Arc::new(MemoryNodes::new(clock.clone(), jobs.clone()));
         let provider = Arc::new(FakeProvider::new("fake"));
+        let remote = Arc::new(FakeProvider::remote("ssh").sharing(provider.machines()));
+        let host_keys = Arc::new(FakeHostKeys::default());
         let keys = Arc::new(FakeKeys::default());
         let signal = Arc::new(RecordingSignal::default());
         let health = Arc::new(Switch(AtomicBool::new(true)));
@@ -81,9 +85,13 @@ impl Panel {
         let opened = accounts.login(EMAIL, Secret::new(PASSWORD), "test").await.unwrap();
         let service = Arc::new(NodesService::new(NodeDeps {
             store: nodes.clone(),
-            registry: ProviderRegistry::new(ProviderId::new("fake")).with(provider.clone()),
+            registry: ProviderRegistry::new(ProviderId::new("fake"))
+                .with(provider.clone())
+                .with(remote.clone()),
             keys: keys.clone(),
             probe: Arc::new(FakeProbe::new(provider.machines())),
+            host_keys: host_keys.clone(),
+            own_host: Arc::new(FakeOwnHost),
             clock: clock.clone(),
             signal: signal.clone(),
             host_id: "host-a".to_owned(),
@@ -114,6 +122,8 @@ impl Panel {
             jobs,
             nodes,
             provider,
+            remote,
+            host_keys,
             keys,
             signal,
             health,

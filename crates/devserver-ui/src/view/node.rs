@@ -1,8 +1,8 @@
 //! A node as a row of the list.
 
-use domain_kernel::Timestamp;
-use jobs::{Event, JobKind, JobStatus, JobView};
-use nodes_domain::{AcquisitionSource, Instance, Node, NodeStatus};
+use domain_kernel::{JobErrorCode, Timestamp};
+use jobs::{Event, Job, JobKind, JobStatus, JobView};
+use nodes_domain::{AcquisitionSource, Instance, Node, NodeStatus, NodeTarget, Readiness, ReasonCode, RemoteHost};
 use operations::present_readiness;
 use serde::Serialize;
 
@@ -24,10 +24,24 @@ pub(crate) struct NodeRow {
     provider: String,
     machine: String,
     address: Option<String>,
+    /// What is known of the operator's host; remote nodes only.
+    remote: Option<RemoteFacts>,
     last_seen: Option<When>,
     created: When,
     job: Option<JobRow>,
     actions: Actions,
+}
+
+/// A host of the operator's.
+#[derive(Serialize)]
+struct RemoteFacts {
+    host: String,
+    port: u16,
+    user: String,
+    public_ip: Option<String>,
+    /// The host key's fingerprint: the pinned one, or the one that the operator gave before the first contact.
+    host_key: Option<String>,
+    is_pinned: bool,
 }
 
 /// Why it is not ready, with what to do.
@@ -42,6 +56,8 @@ struct Reason {
 struct Actions {
     provision: bool,
     delete: bool,
+    /// Whether the machine shows another host key than the pinned one, and the operator may pin it.
+    pin: bool,
     /// The job that can be cancelled.
     cancel: Option<String>,
     /// The job that can be asked for again.
@@ -50,9 +66,11 @@ struct Actions {
 }
 
 impl NodeRow {
-    /// A node with its newest job and that job's newest events.
-    pub(crate) fn new(node: &Node, job: Option<(JobView, Vec<Event>)>, now: Timestamp) -> Self {
+    /// A node with its newest job and that job's newest events. The job's texts may hold `key_line`, a command.
+    pub(crate) fn new(node: &Node, job: Option<(JobView, Vec<Event>)>, key_line: Option<&str>, now: Timestamp) -> Self {
         let readiness = present_readiness(node, now);
+        let job_view = job.as_ref().map(|(view, _)| view);
+        let actions = actions(node, &readiness, job_view);
         let reasons = readiness.guidance.iter().map(|entry| Reason {
             code: entry.reason_code.as_str(),
             message: prose(&entry.message),
@@ -74,8 +92,12 @@ impl NodeRow {
             address: node.target.as_ref().map(|target| target.hostname.clone()),
             last_seen: node.last_seen_at.map(|at| When::new(at, now)),
             created: When::new(node.created_at, now),
-            actions: actions(node, job.as_ref().map(|(view, _)| view)),
-            job: job.map(|(view, events)| JobRow::new(view, &events, now)),
+            remote: node
+                .remote
+                .as_ref()
+                .map(|host| remote_facts(host, node.target.as_ref())),
+            actions,
+            job: job.map(|(view, events)| JobRow::new(view, &events, key_line, now)),
         }
     }
 }
@@ -91,7 +113,41 @@ fn status_words(status: NodeStatus) -> &'static str {
     }
 }
 
-fn actions(node: &Node, job: Option<&JobView>) -> Actions {
+/// Its target says how it was reached, the operator's words how it will be.
+fn remote_facts(said: &RemoteHost, target: Option<&NodeTarget>) -> RemoteFacts {
+    let given = said.host_key_fingerprint.as_ref().map(ToString::to_string);
+    let public_ip = said.public_ip.map(|address| address.to_string());
+    match target {
+        Some(target) => RemoteFacts {
+            host: target.hostname.clone(),
+            port: target.ssh_port,
+            user: target.ssh_user.clone(),
+            public_ip: target.public_ip.map(|address| address.to_string()).or(public_ip),
+            host_key: target.host_key.fingerprint().map(String::from),
+            is_pinned: true,
+        },
+        None => RemoteFacts {
+            host: said.hostname.to_string(),
+            port: said.ssh_port,
+            user: said.ssh_user.to_string(),
+            public_ip,
+            host_key: given,
+            is_pinned: false,
+        },
+    }
+}
+
+/// Whether its machine was last seen to show another host key than the pinned one, and nothing is at work on it.
+fn may_pin(node: &Node, readiness: &Readiness, job: Option<&Job>) -> bool {
+    let code = job.and_then(|job| job.error.as_ref()).map(|failure| failure.code);
+    let failed_by_it = code == Some(JobErrorCode::SshHostKeyMismatch);
+    node.source == AcquisitionSource::Remote
+        && node.status != NodeStatus::Decommissioned
+        && job.is_none_or(|job| job.status.is_terminal())
+        && (failed_by_it || readiness.reason_codes.contains(&ReasonCode::HostKeyMismatch))
+}
+
+fn actions(node: &Node, readiness: &Readiness, job: Option<&JobView>) -> Actions {
     let job = job.map(|view| &view.job);
     let open = job.filter(|job| !job.status.is_terminal());
     let is_gone = node.status == NodeStatus::Decommissioned;
@@ -100,6 +156,7 @@ fn actions(node: &Node, job: Option<&JobView>) -> Actions {
     let retries_provisioning = badly_ended.is_some_and(|job| job.kind == JobKind::NodeProvision);
     let is_provisionable = NodeStatus::PROVISIONABLE.contains(&node.status);
     Actions {
+        pin: may_pin(node, readiness, job),
         provision: open.is_none() && is_provisionable && !retries_provisioning,
         // A job that only waits gives way to a deletion, one that runs does not.
         delete: !is_gone

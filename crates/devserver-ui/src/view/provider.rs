@@ -1,4 +1,4 @@
-//! What can be said before a local node is asked for.
+//! What can be said before a node of a source is asked for.
 
 use nodes_domain::{AcquisitionSource, Capability};
 use operations::ProviderStatus;
@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::text::{Piece, prose, sentence};
 use crate::providers::Seen;
 
-/// The provider of new local nodes.
+/// The provider of a source's new nodes.
 #[derive(Serialize)]
-pub(crate) struct LocalProvider {
+pub(crate) struct SourceProvider {
     /// Its id; empty where the server has none, or does not know yet.
     id: String,
     obstacle: Option<Obstacle>,
@@ -27,20 +27,24 @@ struct Unknown {
 /// Why it cannot work on this host.
 #[derive(Serialize)]
 struct Obstacle {
-    code: &'static str,
+    /// None where no provider is there that could have told one; nor a remedy then.
+    code: Option<&'static str>,
     reason: Vec<Piece>,
     remedy: Vec<Piece>,
 }
 
-impl LocalProvider {
-    pub(crate) fn new(seen: Seen) -> Self {
+impl SourceProvider {
+    pub(crate) fn new(source: AcquisitionSource, seen: &Seen) -> Self {
         match seen {
-            Seen::Statuses(statuses) => Self::known(statuses),
+            Seen::Statuses(statuses) => match statuses.iter().find(|status| status.source == source) {
+                Some(status) => Self::known(status),
+                None => Self::missing(source),
+            },
             Seen::Nothing => Self::unknown(
                 "Pressluft is looking whether the provider can work.",
                 "Reload the page to see what it found. A node that is asked for now finds out, and says why not.",
             ),
-            Seen::Failed(why) => Self::unknown("Pressluft could not find out whether the provider can work.", &why),
+            Seen::Failed(why) => Self::unknown("Pressluft could not find out whether the provider can work.", why),
         }
     }
 
@@ -55,31 +59,37 @@ impl LocalProvider {
         }
     }
 
-    fn known(statuses: Vec<ProviderStatus>) -> Self {
-        let local = statuses
-            .into_iter()
-            .find(|status| status.source == AcquisitionSource::Local);
-        let Some(ProviderStatus { id, capability, .. }) = local else {
-            return Self {
-                id: String::new(),
-                obstacle: Some(Obstacle {
-                    code: "LOCAL_PROVIDER_UNAVAILABLE",
-                    reason: prose("This server was built without the configured local provider."),
-                    remedy: prose("Set `PRESSLUFT_LOCAL_PROVIDER` to one that it has, then restart Pressluft."),
-                }),
-                unknown: None,
-            };
+    fn missing(source: AcquisitionSource) -> Self {
+        let obstacle = match source {
+            AcquisitionSource::Local => Obstacle {
+                code: Some("LOCAL_PROVIDER_UNAVAILABLE"),
+                reason: prose("This server was built without the configured local provider."),
+                remedy: prose("Set `PRESSLUFT_LOCAL_PROVIDER` to one that it has, then restart Pressluft."),
+            },
+            AcquisitionSource::Remote => Obstacle {
+                code: None,
+                reason: prose("This server was built without a provider of remote nodes."),
+                remedy: Vec::new(),
+            },
         };
-        let obstacle = match capability {
+        Self {
+            id: String::new(),
+            obstacle: Some(obstacle),
+            unknown: None,
+        }
+    }
+
+    fn known(status: &ProviderStatus) -> Self {
+        let obstacle = match &status.capability {
             Capability::Available => None,
             Capability::Unavailable(missing) => Some(Obstacle {
-                code: missing.code.as_str(),
+                code: Some(missing.code.as_str()),
                 reason: prose(&sentence(&missing.reason)),
                 remedy: prose(&sentence(&missing.remedy)),
             }),
         };
         Self {
-            id: id.as_str().to_owned(),
+            id: status.id.as_str().to_owned(),
             obstacle,
             unknown: None,
         }

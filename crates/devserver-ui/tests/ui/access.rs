@@ -26,6 +26,7 @@ async fn a_page_without_a_session_leads_to_the_login_and_back() {
         "/nodes".to_owned(),
         format!("/nodes/{node}/provision"),
         format!("/nodes/{node}/delete"),
+        format!("/nodes/{node}/host-key"),
         format!("/jobs/{job}/cancel"),
         format!("/jobs/{job}/retry"),
     ] {

@@ -1,10 +1,10 @@
 //! Values that are no friends: they are shown as text, everywhere.
 
 use domain_kernel::{JobErrorCode, NodeId};
-use jobs::{JobStore, LogStream, NewEvent, StepStatus, TaskProgress, TaskStatus};
+use jobs::{Failure, JobStore, LogStream, NewEvent, StepStatus, TaskProgress, TaskStatus};
 use nodes_domain::{Capability, ProviderId, Unavailable};
 
-use crate::panel::{Answer, Panel};
+use crate::panel::{Answer, Panel, key_line};
 
 /// A tag, both quotes, a template's own marks, a mark that turns the direction of the text, and an entity.
 const NASTY: &str = "\"'><script>alert(1)</script>{{ 7 * 7 }}{% raw %}\u{202e}\u{200f}&lt;";
@@ -96,6 +96,62 @@ async fn a_hostile_failure_and_a_hostile_obstacle_are_shown_as_text() {
         remedy: format!("x {NASTY} `{NASTY}`"),
     }));
     assert_harmless(&panel.get("/nodes").await, 5);
+}
+
+#[tokio::test]
+async fn a_hostile_remote_host_and_what_its_job_waits_for_are_shown_as_text() {
+    let panel = Panel::new().await;
+    let (node, _) = panel.create_remote("web-1.example.test").await;
+    let claim = panel.claim().await;
+    panel.jobs.step_started(&claim, 1, "inject_key").await.unwrap();
+    let line = key_line().await;
+    let detail = format!("{NASTY} `{NASTY}` {line} {NASTY}");
+    panel.park(&claim, node, "inject_key", &detail).await;
+    let mut hostile = panel.nodes.get(node);
+    hostile.name = NASTY.parse().unwrap();
+    hostile.target = Some(nodes_domain::NodeTarget {
+        hostname: NASTY.to_owned(),
+        public_ip: None,
+        ssh_port: 22,
+        ssh_user: NASTY.to_owned(),
+        ssh_private_key_path: "key".into(),
+        host_key: test_support::fake_host_key("x"),
+    });
+    panel.nodes.put(hostile);
+    assert_harmless(&panel.get("/nodes").await, 6);
+    assert_harmless(&panel.get(&format!("/nodes/{node}/row")).await, 6);
+    assert_harmless(&panel.get(&format!("/nodes/{node}/delete")).await, 3);
+
+    // The same with a form to pin a host key in the row.
+    panel.clock.advance(std::time::Duration::from_secs(30));
+    let claim = panel.claim().await;
+    let failure = Failure::new(JobErrorCode::SshHostKeyMismatch, format!("{NASTY} {line} {NASTY}"));
+    panel.fail(&claim, node, "acquire", failure).await;
+    let page = panel.get("/nodes").await;
+    page.assert_has(&["/host-key\"", "class=\"command\""]);
+    assert_harmless(&page, 6);
+    let pin = format!("fingerprint={}", encoded(NASTY));
+    let answer = panel.post(&format!("/nodes/{node}/host-key"), &pin).await;
+    assert_eq!(answer.status, 400);
+    assert_harmless(&answer, 6);
+}
+
+#[tokio::test]
+async fn what_was_typed_wrongly_into_the_remote_form_comes_back_as_text() {
+    let panel = Panel::new().await;
+    let typed = encoded(NASTY);
+    let form = format!(
+        "acquisition_source=remote&name={typed}%07&hostname={typed}&ssh_user={typed}&ssh_port={typed}&public_ip={typed}\
+         &host_key_fingerprint={typed}&form_key={typed}"
+    );
+    let answer = panel.post("/nodes", &form).await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.body.matches("aria-invalid").count(), 6);
+    assert_harmless(&answer, 6);
+    let answer = panel.post("/nodes", &format!("acquisition_source={typed}")).await;
+    assert_eq!(answer.status, 400);
+    assert_harmless(&answer, 0);
+    assert!(panel.nodes.all().is_empty());
 }
 
 #[tokio::test]

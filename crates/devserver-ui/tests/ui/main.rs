@@ -13,5 +13,7 @@ mod hostile;
 mod login;
 mod nodes;
 mod panel;
+mod remote_form;
+mod remote_row;
 mod requests;
 mod workflow_steps;

@@ -21,7 +21,7 @@ async fn an_empty_list_teaches_the_next_step_and_offers_two_ways_to_create() {
         "<code>fake</code>",
         "data-after=\"0\"",
     ]);
-    page.assert_has(&["Remote nodes come next", "Nothing falls back"]);
+    page.assert_has(&["A host of yours, reached over SSH."]);
     let buttons = page
         .body
         .split("<button")
@@ -30,7 +30,7 @@ async fn an_empty_list_teaches_the_next_step_and_offers_two_ways_to_create() {
     let creating: Vec<_> = buttons.filter(|button| button.contains("Create ")).collect();
     assert_eq!(creating.len(), 2);
     assert!(creating[0].ends_with(">Create Local Node") && !creating[0].contains(" disabled"));
-    assert!(creating[1].ends_with(">Create Remote Node") && creating[1].contains(" disabled"));
+    assert!(creating[1].ends_with(">Create Remote Node") && !creating[1].contains(" disabled"));
     // The list is empty to the last character: the stylesheet shows the empty state by it.
     assert_eq!(page.text_of("<ol class=\"nodes\""), "");
     assert!(page.body.contains("data-first></ol>"), "{}", page.body);

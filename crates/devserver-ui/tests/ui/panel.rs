@@ -11,15 +11,15 @@ use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, init_service};
 use devserver_ui::UiState;
-use domain_kernel::{JobErrorCode, JobId, NodeId, Secret};
+use domain_kernel::{Clock, JobErrorCode, JobId, NodeId, Secret};
 use futures_util::future::LocalBoxFuture;
 use http_session::HttpSettings;
 use jobs::{Claim, Failure, JobStore, NewEvent, Outcome, StepStatus, WorkerId};
-use nodes_domain::{NodeChange, NodeStatus, NodeStore, ProviderId};
-use operations::{Accounts, CreateLocalNode, JobsService, NodeDeps, NodesService, ProviderRegistry};
+use nodes_domain::{ManagedKeys, NodeChange, NodeStatus, NodeStore, ProviderId, RemoteHost};
+use operations::{Accounts, CreateLocalNode, CreateRemoteNode, JobsService, NodeDeps, NodesService, ProviderRegistry};
 use test_support::{
-    FakeKeys, FakeProbe, FakeProvider, ManualClock, MemoryAccounts, MemoryJobs, MemoryNodes, NumberedTokens,
-    PlainHasher, RecordingSignal,
+    FakeHostKeys, FakeKeys, FakeOwnHost, FakeProbe, FakeProvider, ManualClock, MemoryAccounts, MemoryJobs, MemoryNodes,
+    NumberedTokens, PlainHasher, RecordingSignal,
 };
 
 pub(crate) const BIND: &str = "127.0.0.1:8080";
@@ -35,17 +35,36 @@ pub(crate) struct Panel {
     pub(crate) jobs: Arc<MemoryJobs>,
     pub(crate) nodes: Arc<MemoryNodes>,
     pub(crate) provider: Arc<FakeProvider>,
+    pub(crate) remote: Arc<FakeProvider>,
+    pub(crate) keys: Arc<FakeKeys>,
+    pub(crate) host_keys: Arc<FakeHostKeys>,
     pub(crate) service: Arc<NodesService>,
     cookie: String,
     call: Call,
 }
 
 impl Panel {
+    /// A server with a provider of each source.
     pub(crate) async fn new() -> Self {
+        Self::with(true).await
+    }
+
+    /// A server that was built without a provider of remote nodes.
+    pub(crate) async fn without_remote() -> Self {
+        Self::with(false).await
+    }
+
+    async fn with(has_remote: bool) -> Self {
         let clock = Arc::new(ManualClock::new());
         let jobs = Arc::new(MemoryJobs::new(clock.clone()));
         let nodes = Arc::new(MemoryNodes::new(clock.clone(), jobs.clone()));
         let provider = Arc::new(FakeProvider::new("fake"));
+        let remote = Arc::new(FakeProvider::remote("ssh").sharing(provider.machines()));
+        let (keys, host_keys) = (Arc::new(FakeKeys::default()), Arc::new(FakeHostKeys::default()));
+        let mut registry = ProviderRegistry::new(ProviderId::new("fake")).with(provider.clone());
+        if has_remote {
+            registry = registry.with(remote.clone());
+        }
         let signal = Arc::new(RecordingSignal::default());
         let store = Arc::new(MemoryAccounts::new(clock.clone()));
         let hasher = Arc::new(PlainHasher::default());
@@ -54,9 +73,11 @@ impl Panel {
         let opened = accounts.login(EMAIL, Secret::new(PASSWORD), "test").await.unwrap();
         let service = Arc::new(NodesService::new(NodeDeps {
             store: nodes.clone(),
-            registry: ProviderRegistry::new(ProviderId::new("fake")).with(provider.clone()),
-            keys: Arc::new(FakeKeys::default()),
+            registry,
+            keys: keys.clone(),
             probe: Arc::new(FakeProbe::new(provider.machines())),
+            host_keys: host_keys.clone(),
+            own_host: Arc::new(FakeOwnHost),
             clock: clock.clone(),
             signal: signal.clone(),
             host_id: "host-a".to_owned(),
@@ -81,6 +102,9 @@ impl Panel {
             jobs,
             nodes,
             provider,
+            remote,
+            keys,
+            host_keys,
             service,
             cookie: format!("session_token={}", opened.token.0.expose()),
             call,
@@ -123,6 +147,40 @@ impl Panel {
         (created.node_id, created.job_id)
     }
 
+    /// A node at a host of the operator's that was asked for; its job waits.
+    pub(crate) async fn create_remote(&self, hostname: &str) -> (NodeId, JobId) {
+        let host = RemoteHost {
+            hostname: hostname.parse().unwrap(),
+            ssh_port: 2222,
+            ssh_user: "deploy".parse().unwrap(),
+            public_ip: None,
+            host_key_fingerprint: None,
+        };
+        let request = CreateRemoteNode { name: None, host };
+        let created = self.service.create_remote(request, None, None).await.unwrap();
+        (created.node_id, created.job_id)
+    }
+
+    /// Lets the claimed job's step park for 30 s and say why.
+    pub(crate) async fn park(&self, claim: &Claim, node: NodeId, step: &str, detail: &str) {
+        let finished = self.jobs.step_finished(claim, step, StepStatus::Parked, Some(detail));
+        finished.await.unwrap();
+        let run_after = self.clock.now().plus(Duration::from_secs(30));
+        let parked = Outcome::Parked { run_after };
+        self.settle(claim, node, parked, NodeStatus::Provisioning).await;
+    }
+
+    /// Ends a claimed job with a failure of its step.
+    pub(crate) async fn fail(&self, claim: &Claim, node: NodeId, step: &str, failure: Failure) {
+        self.jobs.step_started(claim, 0, step).await.unwrap();
+        let failed = self
+            .jobs
+            .step_finished(claim, step, StepStatus::Failed, Some(&failure.detail));
+        failed.await.unwrap();
+        self.settle(claim, node, Outcome::Failed(failure), NodeStatus::Failed)
+            .await;
+    }
+
     /// Takes the oldest waiting job, as a worker would.
     pub(crate) async fn claim(&self) -> Claim {
         let worker = WorkerId::new("worker-1");
@@ -140,14 +198,8 @@ impl Panel {
     pub(crate) async fn failed_node(&self, name: &str, detail: &str) -> (NodeId, JobId) {
         let (node, job) = self.create_node(name).await;
         let claim = self.claim().await;
-        self.jobs.step_started(&claim, 0, "acquire").await.unwrap();
-        self.jobs
-            .step_finished(&claim, "acquire", StepStatus::Failed, Some(detail))
-            .await
-            .unwrap();
         let failure = Failure::new(JobErrorCode::LocalProviderUnavailable, detail);
-        self.settle(&claim, node, Outcome::Failed(failure), NodeStatus::Failed)
-            .await;
+        self.fail(&claim, node, "acquire", failure).await;
         (node, job)
     }
 
@@ -274,4 +326,15 @@ impl Answer {
             );
         }
     }
+}
+
+/// A text as templates write it.
+pub(crate) fn escaped(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    text.replace('"', "&quot;").replace('\'', "&#39;")
+}
+
+/// The line that installs the key.
+pub(crate) async fn key_line() -> String {
+    FakeKeys::default().key().await.unwrap().install_command()
 }

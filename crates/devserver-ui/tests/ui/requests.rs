@@ -60,16 +60,53 @@ async fn a_bad_name_is_told_at_its_field_and_stays_there() {
 }
 
 #[tokio::test]
-async fn another_source_than_local_is_refused_and_nothing_stands_in_for_it() {
+async fn a_form_of_no_source_or_of_both_is_refused_and_nothing_stands_in_for_it() {
     let panel = Panel::new().await;
-    for form in ["acquisition_source=remote&name=first", "name=first", ""] {
+    let unknown = "`acquisition_source`: expected `local` or `remote`.";
+    for (form, alert) in [
+        ("acquisition_source=cloud&name=first", unknown),
+        ("acquisition_source=Local", unknown),
+        ("name=first", unknown),
+        ("", unknown),
+        (
+            "acquisition_source=local&hostname=web-1.example.test",
+            "`hostname`: a local node has no such field.",
+        ),
+        (
+            "acquisition_source=local&ssh_user=+",
+            "`ssh_user`: a local node has no such field.",
+        ),
+        (
+            "acquisition_source=local&ssh_port=22",
+            "`ssh_port`: a local node has no such field.",
+        ),
+        (
+            "acquisition_source=local&public_ip=x",
+            "`public_ip`: a local node has no such field.",
+        ),
+        (
+            "acquisition_source=local&host_key_fingerprint=x",
+            "`host_key_fingerprint`: a local node has no such field.",
+        ),
+    ] {
         let answer = panel.post("/nodes", form).await;
         assert_eq!(answer.status, 400, "{form}");
-        assert_eq!(
-            answer.text_of("class=\"alert\""),
-            "Only local nodes can be created in this version."
-        );
+        let pieces: Vec<_> = alert.split('`').collect();
+        let shown: Vec<_> = pieces
+            .iter()
+            .enumerate()
+            .map(|(at, piece)| {
+                if at % 2 == 1 {
+                    format!("<code>{piece}</code>")
+                } else {
+                    (*piece).to_owned()
+                }
+            })
+            .collect();
+        answer.assert_has(&[&format!("role=\"alert\">{}</p>", shown.concat())]);
     }
+    let both = "acquisition_source=local&acquisition_source=remote&hostname=web-1.example.test&ssh_user=root";
+    assert_eq!(panel.post("/nodes", both).await.status, 400);
     assert!(panel.nodes.all().is_empty());
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jobs::{Claim, Job, JobKind, Outcome, Step, StepContext, StepError, StoreError, Workflow};
-use nodes_domain::{Instance, NodeChange, NodeStatus, NodeStore, SshAccess};
+use nodes_domain::{NodeChange, NodeStatus, NodeStore, SshAccess};
 
 use super::{load, node_id, provider_of};
 use crate::ProviderRegistry;
@@ -67,7 +67,7 @@ impl Step for Release {
     async fn run(&self, job: &Job, context: &StepContext) -> Result<(), StepError> {
         let node = load(self.0.store.as_ref(), job).await?;
         let provider = provider_of(&self.0.registry, &node)?;
-        let report = provider.release(&Instance::of(node.id), context).await?;
+        let report = provider.release(&node.instance(), context).await?;
         let detail = if report.left_in_place.is_empty() {
             "nothing is left".to_owned()
         } else {

@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use domain_kernel::{JobErrorCode, StopReason};
 use jobs::{Claim, Failure, Job, JobKind, Outcome, Step, StepContext, StepError, StoreError, Workflow};
 use nodes_domain::{
-    AcquireRequest, Capability, Instance, KeptImage, ManagedKeys, NodeChange, NodeProvisioner, NodeStatus, NodeStore,
-    NodeTarget, ProbeResult, Readiness, ReadinessProbe, RemoteCommand, SshAccess, SshError, readiness,
+    AcquireRequest, Acquired, AcquisitionSource, Capability, KeptImage, ManagedKeys, Node, NodeChange, NodeProvisioner,
+    NodeStatus, NodeStore, NodeTarget, ProbeResult, Readiness, ReadinessProbe, RemoteCommand, SshAccess, SshError,
+    readiness,
 };
 
 use super::{load, node_id, provider_of, target_of};
@@ -92,18 +93,24 @@ impl Step for Acquire {
     async fn run(&self, job: &Job, context: &StepContext) -> Result<(), StepError> {
         let node = load(self.0.store.as_ref(), job).await?;
         let provider = provider_of(&self.0.registry, &node)?;
-        if let Capability::Unavailable(missing) = provider.capability(context).await? {
-            let detail = format!("{} Next: {}", sentence(&missing.reason), missing.remedy);
-            return Err(StepError::failed(missing.code, detail));
+        match provider.capability(context).await {
+            Ok(Capability::Available) => {}
+            // It cannot tell just now; `acquire` has a patience of its own for that.
+            Ok(Capability::Unavailable(missing)) if missing.code.retryable() => context.log(&missing.reason).await,
+            Ok(Capability::Unavailable(missing)) => {
+                let detail = format!("{} Next: {}", sentence(&missing.reason), missing.remedy);
+                return Err(StepError::failed(missing.code, detail));
+            }
+            Err(error) => return Err(error),
         }
         let key = self.0.keys.key().await?;
         let request = AcquireRequest {
-            instance: Instance::of(node.id),
+            instance: node.instance(),
             public_key: key.public_key,
             runtime: Some(self.0.provisioner.runtime_image().await?),
         };
         let acquired = provider.acquire(&request, context).await?;
-        let place = format!("{} at {}", request.instance.name(), acquired.hostname);
+        let place = place(&node, &acquired);
         let target = NodeTarget {
             hostname: acquired.hostname,
             public_ip: acquired.public_ip,
@@ -117,12 +124,29 @@ impl Step for Acquire {
             target: Some(target),
             ..NodeChange::default()
         };
-        self.0
+        let stored = self
+            .0
             .store
             .change_in_job(&claim_of(job, context), node.id, change)
-            .await?;
+            .await;
+        stored.map_err(|error| match error {
+            // The name of a remote host turned out to mean another node's machine.
+            StoreError::Duplicate(text) => StepError::failed(JobErrorCode::RemoteAddressRefused, text),
+            error => error.into(),
+        })?;
         context.detail(&place).await;
         Ok(())
+    }
+}
+
+/// Where a machine is, for the operator: of a remote one with the key that was pinned for it.
+fn place(node: &Node, acquired: &Acquired) -> String {
+    let fingerprint = acquired.host_key.fingerprint();
+    match (&node.remote, fingerprint) {
+        (Some(host), Some(fingerprint)) => {
+            format!("{} port {}, host key {fingerprint}", acquired.hostname, host.ssh_port)
+        }
+        _ => format!("{} at {}", node.instance().name(), acquired.hostname),
     }
 }
 
@@ -148,9 +172,7 @@ impl Step for InjectKey {
         let node = load(self.0.store.as_ref(), job).await?;
         let provider = provider_of(&self.0.registry, &node)?;
         let key = self.0.keys.key().await?;
-        provider
-            .inject_key(&Instance::of(node.id), &key.public_key, context)
-            .await?;
+        provider.inject_key(&node.instance(), &key.public_key, context).await?;
         context.detail(&format!("key {}", key.fingerprint)).await;
         Ok(())
     }
@@ -187,7 +209,11 @@ impl Step for WaitForSsh {
             }
             if context.now().since(begin) >= SSH_LIMIT {
                 let detail = format!("No login within {} s: {error}", SSH_LIMIT.as_secs());
-                return Err(StepError::failed(JobErrorCode::LocalAcquisitionTimeout, detail));
+                let code = match node.source {
+                    AcquisitionSource::Local => JobErrorCode::LocalAcquisitionTimeout,
+                    AcquisitionSource::Remote => JobErrorCode::RemoteHostUnreachable,
+                };
+                return Err(StepError::failed(code, detail));
             }
             context.sleep(PAUSE).await?;
         }
@@ -233,7 +259,7 @@ impl Step for KeepImage {
         }
         let provider = provider_of(&self.0.registry, &node)?;
         let runtime = self.0.provisioner.runtime_image().await?;
-        let kept = provider.keep_image(&Instance::of(node.id), &runtime, context).await?;
+        let kept = provider.keep_image(&node.instance(), &runtime, context).await?;
         // A machine that was stopped for it ended its connections itself; the proof that follows opens others.
         let detail = match kept {
             KeptImage::NotOffered => "this provider keeps none",

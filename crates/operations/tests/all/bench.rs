@@ -13,8 +13,8 @@ use operations::{
     CreateLocalNode, JobsService, NodeDecommission, NodeDeps, NodeProvision, NodesService, ProviderRegistry, Reconciler,
 };
 use test_support::{
-    FakeKeys, FakeMachines, FakeProbe, FakeProvider, FakeProvisioner, FakeSsh, ManualClock, MemoryJobs, MemoryNodes,
-    RecordingSignal,
+    FakeHostKeys, FakeKeys, FakeMachines, FakeOwnHost, FakeProbe, FakeProvider, FakeProvisioner, FakeSsh, ManualClock,
+    MemoryJobs, MemoryNodes, RecordingSignal,
 };
 
 pub(crate) const HOST: &str = "host-a";
@@ -31,6 +31,7 @@ pub(crate) struct Bench {
     pub(crate) keys: Arc<FakeKeys>,
     pub(crate) ssh: Arc<FakeSsh>,
     pub(crate) probe: Arc<FakeProbe>,
+    pub(crate) host_keys: Arc<FakeHostKeys>,
     pub(crate) provisioner: Arc<FakeProvisioner>,
     pub(crate) signal: Arc<RecordingSignal>,
     pub(crate) service: Arc<NodesService>,
@@ -53,6 +54,16 @@ impl Bench {
         Self::with(provider, registry, |workflow| workflow)
     }
 
+    /// A control plane with a provider of remote nodes, and that provider.
+    pub(crate) fn with_remote() -> (Self, Arc<FakeProvider>) {
+        let provider = Arc::new(FakeProvider::new("fake"));
+        let remote = Arc::new(FakeProvider::remote("ssh").sharing(provider.machines()));
+        let registry = ProviderRegistry::new(ProviderId::new("fake"))
+            .with(provider.clone())
+            .with(remote.clone());
+        (Self::with(provider, registry, |workflow| workflow), remote)
+    }
+
     /// A control plane whose workflows are changed by `wrap`.
     pub(crate) fn wrapping(wrap: impl Fn(Arc<dyn Workflow>) -> Arc<dyn Workflow>) -> Self {
         let provider = Arc::new(FakeProvider::new("fake"));
@@ -73,6 +84,7 @@ impl Bench {
         let ssh = Arc::new(FakeSsh::new(machines.clone()));
         let probe = Arc::new(FakeProbe::new(machines.clone()));
         let provisioner = Arc::new(FakeProvisioner::new(machines.clone()));
+        let host_keys = Arc::new(FakeHostKeys::default());
         let signal = Arc::new(RecordingSignal::default());
         let retry = RetryPolicy::default();
         let service = Arc::new(NodesService::new(NodeDeps {
@@ -80,6 +92,8 @@ impl Bench {
             registry: registry.clone(),
             keys: keys.clone(),
             probe: probe.clone(),
+            host_keys: host_keys.clone(),
+            own_host: Arc::new(FakeOwnHost),
             clock: clock.clone(),
             signal: signal.clone(),
             host_id: HOST.to_owned(),
@@ -116,6 +130,7 @@ impl Bench {
             keys,
             ssh,
             probe,
+            host_keys,
             provisioner,
             signal,
             service,

@@ -17,4 +17,5 @@ mod node_provision;
 mod nodes;
 mod readiness;
 mod reconciler;
+mod remote_nodes;
 mod start_up;

@@ -146,6 +146,7 @@ async fn a_node_of_a_provider_that_the_server_does_not_have_is_not_given_back_by
         source: AcquisitionSource::Local,
         provider: ProviderId::new("gone"),
         host_id: HOST.to_owned(),
+        remote: None,
     };
     bench
         .nodes

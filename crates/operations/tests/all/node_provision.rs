@@ -391,6 +391,7 @@ async fn node_of(bench: &Bench, provider: &str) -> (NodeId, JobId) {
         source: AcquisitionSource::Local,
         provider: ProviderId::new(provider),
         host_id: HOST.to_owned(),
+        remote: None,
     };
     let job = NewJob::on_node(JobKind::NodeProvision, id, 3);
     let created = bench.nodes.create(node, job, None).await.unwrap();

@@ -11,7 +11,7 @@ use nodes_domain::{
     ReadinessProbe, ReasonCode, SshError, Unavailable,
 };
 use operations::{CreateLocalNode, NodeDeps, NodesService, ProviderRegistry, UseCaseError, present_readiness};
-use test_support::{FakeProvider, Fault, ProviderMethod};
+use test_support::{FakeHostKeys, FakeOwnHost, FakeProvider, Fault, ProviderMethod};
 
 use crate::bench::{Bench, HOST};
 
@@ -407,6 +407,8 @@ async fn a_readiness_check_answers_within_ten_seconds_whatever_its_probe_does() 
         registry: ProviderRegistry::new(ProviderId::new("none")),
         keys: bench.keys.clone(),
         probe: Arc::new(Silence),
+        host_keys: Arc::new(FakeHostKeys::default()),
+        own_host: Arc::new(FakeOwnHost),
         clock: bench.clock.clone(),
         signal: bench.signal.clone(),
         host_id: HOST.to_owned(),

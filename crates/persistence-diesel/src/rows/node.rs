@@ -27,12 +27,13 @@ pub(crate) struct NodeRow {
     pub(crate) created_at: i64,
     pub(crate) updated_at: i64,
     pub(crate) state_version: i64,
+    pub(crate) remote: Option<String>,
 }
 
 impl NodeRow {
     /// A node that was just asked for.
-    pub(crate) fn provisioning(node: &NewNode, now: Timestamp) -> Self {
-        Self {
+    pub(crate) fn provisioning(node: &NewNode, now: Timestamp) -> Result<Self, DbError> {
+        Ok(Self {
             id: node.id.to_string(),
             short_id: node.id.short().to_string(),
             name: node.name.as_str().to_owned(),
@@ -47,7 +48,8 @@ impl NodeRow {
             created_at: now.as_micros(),
             updated_at: now.as_micros(),
             state_version: 1,
-        }
+            remote: node.remote.as_ref().map(to_json).transpose()?,
+        })
     }
 
     pub(crate) fn status(&self) -> Result<NodeStatus, DbError> {
@@ -67,6 +69,7 @@ impl TryFrom<NodeRow> for Node {
             provider: ProviderId::new(row.provider),
             host_id: row.host_id,
             status: read("nodes.status", &row.status)?,
+            remote: from_json("nodes.remote", row.remote.as_deref())?,
             target: from_json("nodes.target", row.target.as_deref())?,
             readiness: from_json("nodes.readiness", row.readiness.as_deref())?,
             probe_failures: read_count("nodes.probe_failures", row.probe_failures)?,

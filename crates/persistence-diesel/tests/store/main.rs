@@ -24,6 +24,7 @@ mod open;
 mod outcomes;
 mod postgres;
 mod recovery;
+mod remote;
 mod retention;
 mod schema;
 mod support;

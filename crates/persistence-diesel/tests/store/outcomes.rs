@@ -122,5 +122,21 @@ store_tests! {
         let step = &db.steps(claim.job_id).await[0];
         assert_eq!((step.status, step.finished_at), (StepStatus::Parked, None));
         assert_eq!(step.detail.as_deref(), Some("waits for the image"));
+
+        // It goes on where it was, within its attempt.
+        let begun = step.started_at;
+        db.clock.advance(SECOND);
+        db.store.finish(&claim, &Outcome::Parked { run_after: db.now() }).await.unwrap();
+        let claim = db.claim().await.unwrap().claim;
+        db.store.step_started(&claim, 0, "one").await.unwrap();
+        let step = &db.steps(claim.job_id).await[0];
+        assert_eq!((step.status, step.started_at), (StepStatus::Started, begun));
+
+        let retry = Outcome::Retry { failure: failure("later"), run_after: db.now() };
+        db.store.step_finished(&claim, "one", StepStatus::Parked, None).await.unwrap();
+        db.store.finish(&claim, &retry).await.unwrap();
+        let claim = db.claim().await.unwrap().claim;
+        db.store.step_started(&claim, 0, "one").await.unwrap();
+        assert_eq!(db.steps(claim.job_id).await[0].started_at, db.now(), "another attempt begins anew");
     }
 }

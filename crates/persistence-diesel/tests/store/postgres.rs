@@ -37,6 +37,7 @@ fn cases() -> Vec<&'static Case> {
         crate::open::CASES,
         crate::outcomes::CASES,
         crate::recovery::CASES,
+        crate::remote::CASES,
         crate::retention::CASES,
         crate::schema::CASES,
     ];

@@ -148,6 +148,11 @@ impl TestDatabase {
         JobCatalog::job(&self.store, id).await.unwrap().unwrap().job
     }
 
+    /// The claim of the oldest job that is due.
+    pub(crate) async fn store_claim(&self) -> jobs::Claim {
+        self.claim().await.unwrap().claim
+    }
+
     pub(crate) async fn steps(&self, id: JobId) -> Vec<StepRecord> {
         JobCatalog::job(&self.store, id).await.unwrap().unwrap().steps
     }
@@ -180,6 +185,7 @@ pub(crate) fn new_node() -> NewNode {
         source: AcquisitionSource::Local,
         provider: ProviderId::new("nspawn"),
         host_id: "host-1".to_owned(),
+        remote: None,
     }
 }
 

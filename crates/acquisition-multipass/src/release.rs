@@ -1,0 +1,70 @@
+//! Giving a machine back: only ever `delete --purge` with its name, and the list proves it.
+
+use domain_kernel::JobErrorCode;
+use jobs::{StepContext, StepError};
+use nodes_domain::ReleaseReport;
+
+use crate::class::Class;
+use crate::cli::Cli;
+use crate::patience::Patience;
+use crate::trouble::Trouble;
+
+/// Destroys the machine. An absent one is a success.
+pub(crate) async fn release(cli: &Cli, ctx: &StepContext, name: &str) -> Result<ReleaseReport, StepError> {
+    match cli.look_patiently(ctx, name).await {
+        Ok(Some(_)) => {}
+        Ok(None) => return Ok(ReleaseReport::default()),
+        // Nothing can be asked or removed, and a node whose acquisition failed for that must not stay for ever.
+        Err(Trouble::NotInstalled(_)) => return Ok(out_of_reach(name)),
+        Err(trouble) => return Err(left(name, "may be left", trouble)),
+    }
+    ctx.detail(&format!("deleting {name}")).await;
+    let deleted = delete(cli, ctx, name).await;
+    ctx.point("release.deleted").await;
+    let trouble = match deleted {
+        Err(Trouble::Step(error)) => return Err(error),
+        deleted => deleted.err(),
+    };
+    match cli.look_patiently(ctx, name).await {
+        Ok(None) => Ok(ReleaseReport::default()),
+        Ok(Some(machine)) => {
+            let seen = Trouble::Broken(format!("the list has it as {:?}", machine.state));
+            Err(left(name, "is left", trouble.unwrap_or(seen)))
+        }
+        Err(looking) => Err(left(name, "may be left", trouble.unwrap_or(looking))),
+    }
+}
+
+async fn delete(cli: &Cli, ctx: &StepContext, name: &str) -> Result<(), Trouble> {
+    let mut patience = Patience::default();
+    loop {
+        match cli.delete(ctx, name).await {
+            Err(trouble) if trouble.class() == Some(Class::DaemonUnreachable) => {
+                patience.pause(cli, ctx, trouble).await?;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn left(name: &str, what: &str, trouble: Trouble) -> StepError {
+    match trouble {
+        Trouble::Step(error) => error,
+        trouble => StepError::failed(
+            JobErrorCode::NodeReleaseFailed,
+            format!(
+                "The machine `{name}` {what}: {} `multipass delete --purge {name}` removes it.",
+                trouble.told()
+            ),
+        ),
+    }
+}
+
+fn out_of_reach(name: &str) -> ReleaseReport {
+    ReleaseReport {
+        left_in_place: vec![format!(
+            "any machine `{name}` of a Multipass that is no longer installed here: with it, `multipass list` shows the \
+             machine and `multipass delete --purge {name}` removes it"
+        )],
+    }
+}
