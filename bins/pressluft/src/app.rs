@@ -149,9 +149,11 @@ fn multipass_config(settings: &Settings) -> MultipassConfig {
         launch_limit: given.launch_limit,
         ..MultipassConfig::default()
     };
-    // The client keeps the certificate that its daemon knows it by under it.
-    if let Some(home) = std::env::var_os("HOME") {
-        config.env.insert("HOME".into(), home);
+    // Where the client keeps the certificate that its daemon knows it by, and where the daemon is.
+    for name in ["HOME", "MULTIPASS_SERVER_ADDRESS"] {
+        if let Some(value) = std::env::var_os(name) {
+            config.env.insert(name.into(), value);
+        }
     }
     config
 }

@@ -179,8 +179,8 @@ impl Settings {
                 memory: values.parse("multipass_memory", "2G", parse::argument)?,
                 disk: values.parse("multipass_disk", "20G", parse::argument)?,
                 launch_limit: values.parse("multipass_launch_limit", "15m", |text| match parse::duration(text) {
-                    Some(limit) if limit.as_secs() > 0 => Ok(limit),
-                    _ => Err("expected a duration such as 15m"),
+                    Some(limit) if (1..=30 * 60).contains(&limit.as_secs()) => Ok(limit),
+                    _ => Err("expected a duration such as 15m, at most 30m"),
                 })?,
             },
             remote_key_wait: values.parse("remote_key_wait", "10m", |text| match parse::duration(text) {

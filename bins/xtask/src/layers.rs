@@ -118,6 +118,8 @@ fn between((name, from): (&str, Place), (dependency, to): (&str, Place)) -> Opti
     match (from, to) {
         (TestOnly, TestOnly) => None,
         (_, TestOnly) => Some("test crates are dev-dependencies only"),
+        (Harness, Level(_) | Harness) => None,
+        (Level(_) | TestOnly, Harness) => Some("only tests of the whole use one another"),
         (Tool, _) => Some("the checks use no crate of the workspace, so that they run when it does not build"),
         (_, Tool) => Some("nothing uses the checks"),
         (TestOnly, Level(4..)) | (Level(5), Level(4)) if dependency != HTTP_SESSION => {
@@ -128,8 +130,6 @@ fn between((name, from): (&str, Place), (dependency, to): (&str, Place)) -> Opti
         (Level(4), Level(3)) if name != HTTP_SESSION => {
             Some("adapters never see operations; they implement the traits of levels 0 to 2")
         }
-        (Harness, Level(_) | Harness) => None,
-        (_, Harness) => Some("only tests of the whole use one another"),
         (Level(upper), Level(lower)) if lower >= upper => Some("a crate depends only on lower levels"),
         (Level(_), Level(_)) => None,
     }

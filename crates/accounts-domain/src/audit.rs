@@ -3,44 +3,11 @@
 
 use async_trait::async_trait;
 use domain_kernel::{AccountId, Timestamp};
-use jobs::{Page, PageRequest};
+use jobs::{Page, PageRequest, text_enum};
 
 use crate::{AccountStoreError, Email};
 
-macro_rules! audit_texts {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant,)* }
-
-        impl $name {
-            /// Every value.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// Its stable text, as in the database.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                let found = Self::ALL.iter().find(|value| value.as_str() == text);
-                found.copied().ok_or_else(|| format!("there is no `{}` of that name", stringify!($name)))
-            }
-        }
-    };
-}
-
-audit_texts!(
+text_enum!(
     /// What was done.
     AuditAction {
         /// An account was made, on the command line.
@@ -68,7 +35,7 @@ audit_texts!(
     }
 );
 
-audit_texts!(
+text_enum!(
     /// What a line can be about.
     AuditSubjectKind {
         /// An account.

@@ -63,7 +63,7 @@ pub(crate) struct Acquisition<'a> {
     /// Since when it runs and does not answer.
     silent_since: Option<Timestamp>,
     /// Since when it is suspending or busy.
-    busy_since: Option<Timestamp>,
+    pub(crate) busy_since: Option<Timestamp>,
     patience: Patience,
 }
 
@@ -130,6 +130,11 @@ impl<'a> Acquisition<'a> {
                 .log(&format!("Goes on with the machine that is there, although {reason}."))
                 .await;
         }
+        // Waits are for what it does now: one that ran a while ago, or was busy then, has all its time again.
+        match machine.state {
+            State::Running => self.busy_since = None,
+            _ => self.silent_since = None,
+        }
         match machine.state {
             State::Running => return self.answering(&machine.addresses).await,
             State::Starting | State::Restarting | State::Stopped | State::Suspended | State::DelayedShutdown => {
@@ -157,6 +162,12 @@ impl<'a> Acquisition<'a> {
     pub(crate) async fn wait_for_daemon(&mut self, trouble: Trouble) -> Result<(), StepError> {
         let paused = self.patience.pause(self.cli, self.ctx, trouble).await;
         paused.map_err(Trouble::into_step)
+    }
+
+    /// The daemon did what it was asked for: whatever it waits for next has all its time.
+    pub(crate) fn answered(&mut self) {
+        self.patience = Patience::default();
+        self.busy_since = None;
     }
 
     /// Waits a little for a machine that is in between two states.

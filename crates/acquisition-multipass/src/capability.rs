@@ -11,7 +11,7 @@
 //! | exit 2, `multipass socket access denied` | the socket is closed to this user | `LOCAL_PROVIDER_DENIED` |
 //! | exit 2, `is not authenticated with the Multipass service` | this user is not authenticated | `LOCAL_PROVIDER_DENIED` |
 //! | exit 1 | the daemon has never been started | `LOCAL_PROVIDER_UNAVAILABLE` |
-//! | no end within the limit | the daemon is out of reach | `LOCAL_PROVIDER_NOT_RESPONDING` |
+//! | no end within the limit, or a list that cannot be used | it cannot tell just now | `LOCAL_PROVIDER_NOT_RESPONDING` |
 //! | any other end | no usable answer | `LOCAL_PROVIDER_UNAVAILABLE` |
 //!
 //! A daemon out of reach may only be slow to start: the code is a retryable one, and `acquire` waits for it.
@@ -68,7 +68,7 @@ fn obstacle(trouble: &Trouble) -> Capability {
             reason,
             format!("install it with `sudo snap install multipass`, or {USE_NSPAWN}"),
         ),
-        Trouble::NoEnd { .. } => silent(reason),
+        Trouble::NoEnd { .. } | Trouble::Garbled { .. } => silent(reason),
         Trouble::Failed { class, ended, .. } => match class {
             Class::DaemonUnreachable => silent(reason),
             Class::SocketDenied | Class::NotAuthenticated => unavailable(
@@ -84,7 +84,7 @@ fn obstacle(trouble: &Trouble) -> Capability {
             ),
             _ => missing(reason),
         },
-        Trouble::Step(_) | Trouble::Broken(_) | Trouble::Garbled { .. } => missing(reason),
+        Trouble::Step(_) | Trouble::Broken(_) => missing(reason),
     }
 }
 

@@ -129,6 +129,10 @@ impl Class {
             Self::NotAuthenticated => Some("run `multipass authenticate` as that user"),
             Self::ImageNotFound | Self::ImageUnsupported => Some("`multipass find` lists the images there are"),
             Self::NoKvm => Some(USE_NSPAWN),
+            Self::KvmDeniedOrBusy => Some(
+                "see with `ls -l /dev/kvm` that root may open it, end other virtual machines (VirtualBox, VMware), then \
+                 provision the node again",
+            ),
             _ => None,
         }
     }

@@ -36,7 +36,7 @@
 //! | busy | 2 | `while suspending`, `while starting`, `is scheduled to shut down in less than a minute` | `LOCAL_ACQUISITION_TIMEOUT` | polls |
 //! | not running | 2 | `is not running` (`restart`) | `LOCAL_ACQUISITION_FAILED` | looks at the list |
 //! | daemon unreachable | 3 | any | `LOCAL_PROVIDER_NOT_RESPONDING` | waits, as above |
-//! | client's own failure | 1 | `Caught an unhandled exception` | `LOCAL_PROVIDER_UNAVAILABLE` | - |
+//! | client's own failure | 1 | `Caught an unhandled exception`; any other of `list` and `version` | `LOCAL_PROVIDER_UNAVAILABLE` | - |
 //! | refused arguments | 1 | any other, but for `exec` | `LOCAL_CONFIG_INVALID` | - |
 //! | other | any | any other, or ended by a signal | `LOCAL_ACQUISITION_FAILED` | looks at the list |
 //!
@@ -166,7 +166,11 @@ pub(crate) fn classify(subcommand: &str, ended: Ended, stderr: &[u8]) -> Class {
     let fits = |(codes, texts, _): &&Row| {
         codes.contains(&status) && texts.iter().any(|parts| parts.iter().all(|part| text.contains(part)))
     };
-    ROWS.iter().find(fits).map_or(Class::Other, |(_, _, class)| *class)
+    match ROWS.iter().find(fits).map_or(Class::Other, |(_, _, class)| *class) {
+        // Their arguments are always the same ones: it is the client itself that fails.
+        Class::RefusedArguments if matches!(subcommand, "list" | "version") => Class::ClientFailure,
+        class => class,
+    }
 }
 
 /// Text without the sequences that move a terminal's cursor or colour its letters.

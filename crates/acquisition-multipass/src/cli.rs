@@ -7,24 +7,30 @@ use std::time::Duration;
 use jobs::{LogStream, StepContext, StepError};
 use process_exec::{CommandRunner, CommandSpec, Ended, ExecError, Output};
 
+use crate::class::Class;
 use crate::classify::{classify, plain};
 use crate::config::MultipassConfig;
 use crate::list::{Listed, find};
 use crate::trouble::Trouble;
+use crate::unfinished::Unfinished;
 
 /// How many lines of a failed command's output go into the job's log, the last ones.
 const MAX_LINES: usize = 40;
 
 /// The command line of Multipass.
-#[derive(Clone)]
 pub(crate) struct Cli {
     pub(crate) config: Arc<MultipassConfig>,
     runner: Arc<dyn CommandRunner>,
+    pub(crate) unfinished: Unfinished,
 }
 
 impl Cli {
     pub(crate) fn new(config: Arc<MultipassConfig>, runner: Arc<dyn CommandRunner>) -> Self {
-        Self { config, runner }
+        Self {
+            config,
+            runner,
+            unfinished: Unfinished::default(),
+        }
     }
 
     /// Prints the versions of client and daemon.
@@ -38,7 +44,12 @@ impl Cli {
         let command = self.command("list").args(["--format", "json"]);
         let output = self.run(ctx, "list", command, self.config.call_limit).await?;
         match find(&output.stdout, name) {
-            Ok(found) => Ok(found),
+            Ok(found) => {
+                if found.is_some() {
+                    self.unfinished.forget(name);
+                }
+                Ok(found)
+            }
             Err(error) => {
                 self.tell(ctx, LogStream::Stdout, &output.stdout).await;
                 Err(Trouble::Garbled {
@@ -70,7 +81,16 @@ impl Cli {
             .args(["--cloud-init", "-"])
             .stdin(user_data);
         let limit = config.launch_limit + config.kill_grace;
-        self.run(ctx, "launch", command, limit).await.map(drop)
+        ctx.check()?;
+        let ended = self.run(ctx, "launch", command, limit).await.map(drop);
+        match &ended {
+            Err(Trouble::Step(_) | Trouble::NoEnd { .. }) => self.unfinished.note(name, ctx.now()),
+            Err(trouble) if matches!(trouble.class(), Some(Class::ClientTimeout | Class::BeingPrepared)) => {
+                self.unfinished.note(name, ctx.now());
+            }
+            _ => {}
+        }
+        ended
     }
 
     /// Starts a machine and waits for its SSH.

@@ -26,13 +26,19 @@ const SCRIPT: &str = "umask 077; f=$HOME/.ssh/authorized_keys; \
     { { [ ! -s \"$f\" ] || [ -z \"$(tail -c 1 \"$f\")\" ] || echo >>\"$f\"; } && printf '%s\\n' \"$1\" >>\"$f\"; }; } && \
     grep -qxF -e \"$1\" \"$f\" && printf '%s-%s\\n' pressluft-key in-place; } || exit 70";
 
-/// Puts a public key in.
-pub(crate) async fn inject(cli: &Cli, ctx: &StepContext, name: &str, public_key: &str) -> Result<(), StepError> {
+/// The key as the one line that goes into the file: a second one would be a second key.
+pub(crate) fn line(public_key: &str) -> Result<&str, StepError> {
     let key = public_key.trim_end();
     let printable = key.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
     if key.is_empty() || !printable {
         return Err(failed("The key is not one line of printable ASCII."));
     }
+    Ok(key)
+}
+
+/// Puts a public key in.
+pub(crate) async fn inject(cli: &Cli, ctx: &StepContext, name: &str, public_key: &str) -> Result<(), StepError> {
+    let key = line(public_key)?;
     let mut patience = Patience::default();
     let mut tries = 1;
     loop {

@@ -30,7 +30,7 @@ impl Acquisition<'_> {
         self.ctx.detail(&format!("launching {}", self.name)).await;
         let user_data = cloud_init::user_data(self.key);
         match self.cli.launch(self.ctx, self.name, &user_data).await {
-            Ok(()) => {}
+            Ok(()) => self.answered(),
             Err(Trouble::Step(error)) => return Err(error),
             // Whatever it says, the machine may be there: the list decides.
             Err(trouble) => self.launch_failed = Some((trouble, self.ctx.now())),

@@ -5,11 +5,13 @@
 //! `classify.rs` has the table of what the command line's ends mean, and the code of each. `capability.rs` says whether
 //! this host can do it at all.
 //!
-//! Nothing is remembered between two calls: which machine is meant follows from the node's id, and what there is of it is
-//! asked of `multipass list`. No key of Multipass's own is read, and nothing else stands in for what Multipass cannot do.
+//! Nothing that decides is remembered between two calls: which machine is meant follows from the node's id, and what
+//! there is of it is asked of `multipass list`. No key of Multipass's own is read, and nothing else stands in for what
+//! Multipass cannot do.
 //!
 //! A launch whose client ended before it (exit 5, a deadline, a cancel) may go on in the daemon. The next acquire adopts
-//! what comes of it; a release that meets nothing yet cannot know of it.
+//! what comes of it. A release that meets nothing yet waits for it for a while, where this process ended that client
+//! (`unfinished.rs`); after a restart, or where the daemon takes longer, it cannot know of it.
 
 mod acquire;
 mod capability;
@@ -30,6 +32,7 @@ mod provider;
 mod release;
 mod start;
 mod trouble;
+mod unfinished;
 
 pub use config::{ConfigError, MultipassConfig};
 pub use names::{NameError, PRIMARY, check_name};

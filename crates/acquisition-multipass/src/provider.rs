@@ -64,11 +64,10 @@ impl NodeProvider for MultipassProvider {
     async fn acquire(&self, request: &AcquireRequest, context: &StepContext) -> Result<Acquired, StepError> {
         let name = request.instance.name();
         self.check(&name)?;
+        let key = inject::line(&request.public_key)?;
         let _lock = self.locks.lock(context, &name).await?;
         let probe = self.probe.as_ref();
-        Acquisition::new(&self.cli, probe, context, &name, &request.public_key)
-            .run()
-            .await
+        Acquisition::new(&self.cli, probe, context, &name, key).run().await
     }
 
     async fn inject_key(&self, instance: &Instance, public_key: &str, context: &StepContext) -> Result<(), StepError> {
@@ -87,6 +86,6 @@ impl NodeProvider for MultipassProvider {
     async fn release(&self, instance: &Instance, context: &StepContext) -> Result<ReleaseReport, StepError> {
         let name = instance.name();
         let _lock = self.locks.lock(context, &name).await?;
-        release::release(&self.cli, context, &name).await
+        release::release(&self.cli, context, instance).await
     }
 }

@@ -28,7 +28,10 @@ impl Acquisition<'_> {
         let started = self.cli.start(self.ctx, self.name).await;
         self.ctx.point("acquire.machine_started").await;
         match started {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.answered();
+                Ok(())
+            }
             Err(trouble) => {
                 if trouble.class() == Some(Class::DaemonUnreachable) {
                     self.starts -= 1;
@@ -111,6 +114,10 @@ impl Acquisition<'_> {
             }
         }
         self.recovered = true;
-        self.start().await
+        let starts = self.starts;
+        self.start().await?;
+        // A daemon that was away when the start was asked for has done nothing of it.
+        self.recovered = self.starts > starts || self.busy_since.is_some();
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use nodes_domain::HostKey;
 
 /// The kinds of host keys that a node can be pinned to, the preferred one first, and how the data of each begins: with the
 /// length and the name of the kind (RFC 4253, 6.6).
-const KINDS: &[(&str, &str)] = &[
+const KEY_TYPES: &[(&str, &str)] = &[
     ("ssh-ed25519", "AAAAC3NzaC1lZDI1NTE5"),
     ("ecdsa-sha2-nistp256", "AAAAE2VjZHNhLXNoYTItbmlzdHAyNT"),
     ("ecdsa-sha2-nistp384", "AAAAE2VjZHNhLXNoYTItbmlzdHAzOD"),
@@ -13,7 +13,7 @@ const KINDS: &[(&str, &str)] = &[
 ];
 
 /// The same as `ssh-keyscan -t` calls them.
-pub(crate) const KEYSCAN_TYPES: &str = "ed25519,ecdsa,rsa";
+pub(crate) const KINDS: [&str; 3] = ["ed25519", "ecdsa", "rsa"];
 
 /// The keys in an output, the preferred one first, each once. What is no key is left out: the other end wrote it.
 pub(crate) fn keys_in(stdout: &[u8]) -> Vec<HostKey> {
@@ -36,7 +36,7 @@ fn ranked_key(line: &str) -> Option<(usize, HostKey)> {
     if host.starts_with('#') {
         return None;
     }
-    let rank = KINDS
+    let rank = KEY_TYPES
         .iter()
         .position(|(known, begin)| *known == kind && data.starts_with(begin))?;
     let key: HostKey = format!("{kind} {data}").parse().ok()?;
@@ -51,7 +51,7 @@ mod tests {
     const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK0wmN/Cr3JXqmLW7u+g9pTh+wyqDHpSQEIQczXkVx9q";
 
     fn long(kind: &str) -> String {
-        let begin = KINDS
+        let begin = KEY_TYPES
             .iter()
             .find(|(known, _)| *known == kind)
             .map_or("", |(_, begin)| begin);

@@ -12,13 +12,15 @@ use nodes_domain::{
 };
 
 use crate::reach::unreachable;
-use crate::scripts::{LOOK, value};
+use crate::scripts::{FIND_OPTIONS, LOOK, value};
 
 /// How long each script may take on the host.
 const SCRIPT_LIMIT: Duration = Duration::from_secs(20);
 
-/// The pauses between two looks whether the key was installed: few logins, because hosts ban who fails often.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(30));
+/// The pauses between two looks whether the key was installed: few logins, because hosts ban who fails often. sshd counts
+/// 5 s against each failure (`PerSourcePenalties`) and refuses connections from 15 s on, so that a shorter pause would
+/// become a host that does not answer.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(30));
 
 /// A remote node's machine as far as the provider needs it.
 pub(crate) struct Door<'a> {
@@ -84,6 +86,14 @@ pub(crate) async fn settle_in(
             return Err(StepError::failed(JobErrorCode::SshKeyInjectionFailed, detail));
         }
     }
+    if is_restricted(ssh, door, &target, host_key, context).await? {
+        let line = format!(
+            "authorized_keys of {} holds Pressluft's key behind options: it is left as it is, and no line is added.",
+            door.place()
+        );
+        context.log(&line).await;
+        return Ok(());
+    }
     let install = RemoteCommand::script(door.key.install_command(), SCRIPT_LIMIT);
     let installed = ssh.run(node_id, &target, &install, context).await;
     let installed = installed.map_err(|error| no_login(door, host_key, &error, context))?;
@@ -98,6 +108,23 @@ pub(crate) async fn settle_in(
     Ok(())
 }
 
+/// Whether the operator let the key in behind options of sshd's.
+async fn is_restricted(
+    ssh: &dyn SshAccess,
+    door: &Door<'_>,
+    target: &NodeTarget,
+    host_key: &HostKey,
+    context: &StepContext,
+) -> Result<bool, StepError> {
+    let mut find = RemoteCommand::script(FIND_OPTIONS, SCRIPT_LIMIT);
+    let mut words = door.key.public_key.split_ascii_whitespace();
+    let (kind, data) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    find.stdin = format!("{kind} {data}\n").into_bytes();
+    let found = ssh.run(door.instance.node_id, target, &find, context).await;
+    let found = found.map_err(|error| no_login(door, host_key, &error, context))?;
+    Ok(value(&found.stdout, "line") == Some("restricted"))
+}
+
 /// What a host said besides the answers goes to the log.
 pub(crate) async fn told(output: &RemoteOutput, context: &StepContext) {
     for line in output.stderr.lines().filter(|line| !line.trim().is_empty()) {
@@ -107,18 +134,19 @@ pub(crate) async fn told(output: &RemoteOutput, context: &StepContext) {
 
 fn await_key(door: &Door<'_>, key_wait: Duration, context: &StepContext) -> StepError {
     let (now, end) = (context.now(), context.begun_at.plus(key_wait));
-    let detail = format!(
-        "{} does not take the key yet. Run on it, as {}: {}",
-        door.place(),
-        door.machine.host.ssh_user,
-        door.key.install_command()
-    );
+    let (place, user) = (door.place(), &door.machine.host.ssh_user);
+    let line = door.key.install_command();
     if now >= end {
+        let detail = format!(
+            "{place} does not take the key. Where its line is there, sshd does not trust the file: neither it nor the \
+             folders above may be writable for others (`chmod go-w ~ ~/.ssh ~/.ssh/authorized_keys`). Where it is not, \
+             run on it, as {user}: {line}"
+        );
         return StepError::failed(JobErrorCode::SshAuthRejected, detail);
     }
     StepError::Parked {
         run_after: now.plus(pause(now.since(context.begun_at))).min(end),
-        detail,
+        detail: format!("{place} does not take the key yet. Run on it, as {user}: {line}"),
     }
 }
 
@@ -178,7 +206,7 @@ mod tests {
     #[test]
     fn logins_become_rarer_the_longer_the_operator_takes() {
         let seconds = |waited: u64| pause(Duration::from_secs(waited)).as_secs();
-        assert_eq!([0, 12, 60, 120, 600].map(seconds), [3, 3, 15, 30, 30]);
+        assert_eq!([0, 12, 60, 120, 600].map(seconds), [6, 6, 15, 30, 30]);
     }
 
     #[test]

@@ -34,7 +34,8 @@ fn names_of(node: &str, domain: &str) -> Vec<String> {
 
 impl OwnHost for SystemHost {
     fn has_address(&self, address: IpAddr) -> bool {
-        is_own_address(address)
+        // The address in the control plane's own URL is this host's, too, though it may be on no interface: behind NAT.
+        is_own_address(address) || self.names.contains(&address.to_canonical().to_string())
     }
 
     fn has_name(&self, name: &Hostname) -> bool {
@@ -51,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn this_hosts_names_and_the_given_ones_are_its_own_and_others_are_not() {
+    fn this_hosts_names_and_the_given_ones_and_given_addresses_are_its_own_and_others_are_not() {
         let host = SystemHost::new([name("Panel.example.test")]);
         let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
         for own in [
@@ -70,6 +71,11 @@ mod tests {
         ] {
             assert!(!host.has_name(&name(other)), "{other}");
         }
+        let behind_nat = SystemHost::new([name("203.0.113.5"), name("2001:DB8::5")]);
+        for own in ["203.0.113.5", "::ffff:203.0.113.5", "2001:db8::5"] {
+            assert!(behind_nat.has_address(own.parse().unwrap()), "{own}");
+        }
+        assert!(!behind_nat.has_address("203.0.113.6".parse().unwrap()));
         assert_eq!(names_of("a.b.test", "(none)"), ["a.b.test", "a", "a.(none)"]);
         assert_eq!(names_of("a", "b.test"), ["a", "a", "a.b.test"]);
     }

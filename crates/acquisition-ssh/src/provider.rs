@@ -62,7 +62,9 @@ impl NodeProvider for SshProvider {
                 host.hostname, host.ssh_port
             ))
             .await;
-        let shown = self.scan.look(&host.hostname, host.ssh_port, context).await?;
+        let pinned = machine.host_key.as_ref().and_then(HostKey::fingerprint);
+        let wanted = pinned.as_ref().or(host.host_key_fingerprint.as_ref());
+        let shown = self.scan.look(&host.hostname, host.ssh_port, wanted, context).await?;
         let host_key = chosen(machine, &shown)?;
         let place = format!("{} ({}) port {}", host.hostname, shown.address, host.ssh_port);
         if machine.host_key.is_none() {

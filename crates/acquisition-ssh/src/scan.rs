@@ -7,11 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain_kernel::{JobErrorCode, Timestamp};
 use jobs::{LogStream, StepContext, StepError};
-use nodes_domain::{HostKey, HostKeyScan, Hostname, OwnHost, Unavailable, refused_address};
+use nodes_domain::{Fingerprint, HostKey, HostKeyScan, Hostname, OwnHost, Unavailable, refused_address};
 use process_exec::{CommandRunner, CommandSpec, ExecError};
 
 use crate::SshConfig;
-use crate::keyscan::{KEYSCAN_TYPES, keys_in};
+use crate::keyscan::{KINDS, keys_in};
 use crate::reach::{addresses, first_open, unreachable};
 
 /// The most that `ssh-keyscan` may wait for one kind of key.
@@ -97,8 +97,14 @@ impl KeyScan {
         first_open(&found, self.limits.connect_limit, context).await
     }
 
-    /// What a host shows.
-    pub(crate) async fn look(&self, hostname: &Hostname, port: u16, context: &StepContext) -> Result<Shown, StepError> {
+    /// What a host shows, until the wanted key was among it, or any where none is wanted.
+    pub(crate) async fn look(
+        &self,
+        hostname: &Hostname,
+        port: u16,
+        wanted: Option<&Fingerprint>,
+        context: &StepContext,
+    ) -> Result<Shown, StepError> {
         let end = context.now().plus(self.limits.scan_limit);
         let late = || {
             let seconds = self.limits.scan_limit.as_secs_f32();
@@ -112,11 +118,19 @@ impl KeyScan {
             Err(StepError::DeadlineExceeded) => return context.check().and_then(|()| Err(late())),
             other => other?,
         };
-        let keys = self.keys(address, end, context).await?;
+        let mut keys = Vec::new();
+        for kind in KINDS {
+            keys.extend(self.keys(address, kind, end, context).await?);
+            let is_enough = |key: &HostKey| wanted.is_none_or(|wanted| key.fingerprint().as_ref() == Some(wanted));
+            if keys.iter().any(is_enough) {
+                break;
+            }
+        }
         if keys.is_empty() {
             return Err(unreachable(format!(
-                "{} port {port} accepts connections but is no SSH server: it shows no host key of the kinds {KEYSCAN_TYPES}.",
-                address.ip()
+                "{} port {port} accepts connections but is no SSH server: it shows no host key of the kinds {}.",
+                address.ip(),
+                KINDS.join(", ")
             )));
         }
         Ok(Shown {
@@ -128,6 +142,7 @@ impl KeyScan {
     async fn keys(
         &self,
         address: SocketAddr,
+        kind: &str,
         end: Timestamp,
         context: &StepContext,
     ) -> Result<Vec<HostKey>, StepError> {
@@ -136,7 +151,7 @@ impl KeyScan {
         let seconds = KIND_LIMIT.min(left / 2).as_secs().max(1);
         let command = CommandSpec::new("ssh-keyscan")
             .args(["-T", &seconds.to_string(), "-p", &address.port().to_string()])
-            .args(["-t", KEYSCAN_TYPES, &address.ip().to_string()]);
+            .args(["-t", kind, &address.ip().to_string()]);
         let output = match self.runner.run(command, &context.limits.until(end)).await {
             Ok(output) => output,
             Err(ExecError::TimedOut { output, .. }) => {
@@ -186,7 +201,13 @@ fn refused(detail: &str) -> StepError {
 
 #[async_trait]
 impl HostKeyScan for KeyScan {
-    async fn scan(&self, hostname: &Hostname, ssh_port: u16, context: &StepContext) -> Result<Vec<HostKey>, StepError> {
-        Ok(self.look(hostname, ssh_port, context).await?.keys)
+    async fn scan(
+        &self,
+        hostname: &Hostname,
+        ssh_port: u16,
+        wanted: Option<&Fingerprint>,
+        context: &StepContext,
+    ) -> Result<Vec<HostKey>, StepError> {
+        Ok(self.look(hostname, ssh_port, wanted, context).await?.keys)
     }
 }

@@ -32,9 +32,11 @@ while found; do
     start=${at%%:*}
     next=$((start + ${#line} + 1))
     beside=$(mktemp -- "$file.XXXXXXXX")
-    # For its owner and its mode.
+    # For its owner and its mode; a file that nobody may write to is replaced as well.
     cp -p -- "$file" "$beside"
+    chmod u+w -- "$beside"
     { head -c "$start" -- "$file"; tail -c "+$((next + 1))" -- "$file"; } > "$beside"
+    chmod --reference="$file" -- "$beside"
     if [ "$(stat -c '%u:%g:%a' -- "$file")" != "$(stat -c '%u:%g:%a' -- "$beside")" ]; then
         echo "the owner of $file cannot be kept" >&2
         exit 1
@@ -47,6 +49,15 @@ done
 echo "line=$state"
 data=${line#* }
 if grep -aqF -e "${data%% *}" -- "$file"; then echo key=left; fi
+"#;
+
+/// Prints `line=restricted` where the key that it reads stands behind options of sshd's (`from=`, `restrict`): the line alone
+/// would let in what the operator shut out. Otherwise `line=plain`.
+pub(crate) const FIND_OPTIONS: &str = r#"
+IFS= read -r key
+file=~/.ssh/authorized_keys
+if [ -e "$file" ] && grep -av '^[[:space:]]*#' -- "$file" | grep -aqF -e " $key"; then echo line=restricted
+else echo line=plain; fi
 "#;
 
 /// One line for a person that does the same, without the care for a file that changes meanwhile.
@@ -71,6 +82,7 @@ mod tests {
     use std::fs;
     use std::io::Write;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::os::unix::process::CommandExt;
     use std::path::{Path, PathBuf};
     use std::process::{Output, Stdio};
 
@@ -81,8 +93,12 @@ mod tests {
         clippy::disallowed_methods,
         reason = "the script is for a shell: only one can say that it works"
     )]
-    fn sh(script: &str, home: &Path, input: &str) -> Output {
-        let mut child = std::process::Command::new("sh")
+    fn sh_as(user: Option<u32>, script: &str, home: &Path, input: &str) -> Output {
+        let mut command = std::process::Command::new("sh");
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
+        let mut child = command
             .args(["-c", script])
             .env("HOME", home)
             .stdin(Stdio::piped())
@@ -92,6 +108,10 @@ mod tests {
             .unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         child.wait_with_output().unwrap()
+    }
+
+    fn sh(script: &str, home: &Path, input: &str) -> Output {
+        sh_as(None, script, home, input)
     }
 
     fn home_with(content: &[u8]) -> (tempfile::TempDir, PathBuf) {
@@ -162,6 +182,21 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_its_own_user_may_only_read_loses_the_line_and_keeps_its_mode() {
+        let (home, file) = home_with(format!("{OTHER}\n{KEY}\n").as_bytes());
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o400)).unwrap();
+        // Root may write to anything, so somebody else has to try.
+        let user = rustix::process::geteuid().is_root().then_some(65534);
+        for path in [home.path(), file.parent().unwrap(), &file] {
+            std::os::unix::fs::chown(path, user, user).unwrap();
+        }
+        let output = sh_as(user, REMOVE_LINE, home.path(), &format!("{KEY}\n"));
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), format!("{OTHER}\n"));
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o400);
+    }
+
+    #[test]
     fn a_missing_file_and_one_behind_a_link_are_fine() {
         let home = tempfile::tempdir().unwrap();
         assert_eq!(value(&removed(home.path()), "line"), Some("absent"));
@@ -204,6 +239,34 @@ mod tests {
             assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o640);
             assert_eq!(fs::read_dir(home.path().join(".ssh")).unwrap().count(), 1);
         }
+    }
+
+    #[test]
+    fn options_before_the_key_are_found_and_what_only_resembles_them_is_not() {
+        let data = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEXAMPLE";
+        let found = |before: &str| {
+            let (home, _) = home_with(before.as_bytes());
+            let output = sh(FIND_OPTIONS, home.path(), &format!("{data}\n"));
+            assert!(output.status.success(), "{output:?}");
+            match value(&String::from_utf8(output.stdout).unwrap(), "line") {
+                Some("restricted") => true,
+                Some("plain") => false,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(found(&format!("{OTHER}\nfrom=\"192.0.2.1\",no-pty {data} by hand")));
+        assert!(found(&format!("# {data}\nrestrict {data}\r\n")));
+        for before in [
+            String::new(),
+            format!("{data} by hand\n"),
+            format!("# from=\"192.0.2.1\" {data}\n  # {data}\n"),
+            format!("restrict {OTHER}\n"),
+        ] {
+            assert!(!found(&before), "{before}");
+        }
+        let home = tempfile::tempdir().unwrap();
+        let output = sh(FIND_OPTIONS, home.path(), &format!("{data}\n"));
+        assert_eq!(output.stdout, b"line=plain\n");
     }
 
     #[test]

@@ -127,6 +127,7 @@ impl World for Hosts {
             host_key: None,
         };
         let instance = Instance {
+            acquired: false,
             node_id,
             remote: Some(remote),
         };

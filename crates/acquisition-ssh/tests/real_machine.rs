@@ -64,6 +64,7 @@ impl Site {
             provider: SshProvider::new(config, sessions.clone(), keys.clone(), scan.clone()),
             key: keys.key().await.unwrap(),
             instance: Instance {
+                acquired: false,
                 node_id: NodeId::generate(),
                 remote: Some(RemoteMachine { host, host_key: None }),
             },
@@ -241,7 +242,11 @@ async fn real_machine_is_taken_by_the_fingerprint_of_any_of_its_keys_and_by_no_o
         site.remote().host_key = None;
     }
     let name = site.machine.address.to_string().parse().unwrap();
-    let shown = site.scan.scan(&name, site.machine.ssh_port, &context()).await.unwrap();
+    let (port, any) = (site.machine.ssh_port, context());
+    let first = site.scan.scan(&name, port, None, &any).await.unwrap();
+    assert_eq!(first.len(), 1, "it is asked no more than it has to be");
+    let nobodys = format!("SHA256:{}", "B".repeat(43)).parse().unwrap();
+    let shown = site.scan.scan(&name, port, Some(&nobodys), &context()).await.unwrap();
     let kinds: Vec<_> = shown
         .iter()
         .map(|key| key.as_str().split(' ').next().unwrap())

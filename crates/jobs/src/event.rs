@@ -3,7 +3,7 @@
 use domain_kernel::{JobId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::job::text_enum;
+use crate::text_enum;
 
 /// The longest log line kept, in bytes; the rest is cut.
 const MAX_LINE: usize = 4096;

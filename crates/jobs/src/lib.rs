@@ -15,6 +15,7 @@ mod retry;
 mod runner;
 mod step;
 mod store;
+mod text_enum;
 mod workflow;
 
 pub use context::{NullProgress, ProgressSink, StepContext};

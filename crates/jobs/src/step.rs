@@ -6,7 +6,7 @@ use domain_kernel::{JobErrorCode, StopReason, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
-use crate::job::text_enum;
+use crate::text_enum;
 
 text_enum!(
     /// Where a step stands.

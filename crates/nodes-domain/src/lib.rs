@@ -27,5 +27,6 @@ pub use remote::{
 pub use ssh::{HostKeyScan, ManagedKey, ManagedKeys, RemoteCommand, RemoteOutput, SshAccess, SshError};
 pub use store::{
     CreatedNode, HostKeyPin, Idempotency, NewNode, NodeChange, NodeCounts, NodeStore, ProbeRecord, check_addresses,
+    check_host_key,
 };
 pub use target::{HostKey, HostKeyError, NodeTarget};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use domain_kernel::{NodeId, ShortId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{HostKeyPin, Hostname, Instance, NodeTarget, Readiness, RemoteHost, RemoteMachine};
+use crate::{HostKey, HostKeyPin, Hostname, Instance, NodeTarget, Readiness, RemoteHost, RemoteMachine};
 
 /// Where a node comes from. Chosen by the operator, never by Pressluft; the one never stands in for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -261,11 +261,18 @@ impl Node {
         self.status != NodeStatus::Decommissioned && self.addresses().iter().any(|own| addresses.contains(own))
     }
 
+    /// Whether it lives and its machine is known by this host key.
+    pub fn is_pinned_to(&self, host_key: &HostKey) -> bool {
+        let pinned = self.target.as_ref().map(|target| &target.host_key);
+        self.status != NodeStatus::Decommissioned && pinned == Some(host_key)
+    }
+
     /// Its machine.
     pub fn instance(&self) -> Instance {
         let host_key = || self.target.as_ref().map(|target| target.host_key.clone());
         Instance {
             node_id: self.id,
+            acquired: self.target.is_some(),
             remote: self.remote.clone().map(|host| RemoteMachine {
                 host,
                 host_key: host_key(),

@@ -17,12 +17,18 @@ pub struct Instance {
     pub node_id: NodeId,
     /// The host of the operator's, for remote nodes only.
     pub remote: Option<RemoteMachine>,
+    /// Whether the node ever had this machine. One that it had and that cannot be looked for is not known to be gone.
+    pub acquired: bool,
 }
 
 impl Instance {
     /// The machine that a local provider makes for a node.
     pub fn of(node_id: NodeId) -> Self {
-        Self { node_id, remote: None }
+        Self {
+            node_id,
+            remote: None,
+            acquired: false,
+        }
     }
 
     /// The node's short id.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use domain_kernel::{NodeId, StopReason};
 use jobs::{Failure, StepContext, StepError};
 
-use crate::{HostKey, Hostname, NodeTarget};
+use crate::{Fingerprint, HostKey, Hostname, NodeTarget};
 
 /// A command for a node's shell (`sh`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,11 +103,19 @@ pub trait SshAccess: Send + Sync {
 /// Asks a host for its host keys, without a login.
 #[async_trait]
 pub trait HostKeyScan: Send + Sync {
-    /// The host keys that a host shows, the preferred kind first; never empty.
+    /// The host keys that a host shows, the preferred kind first; never empty. Kinds are asked for one after another, until
+    /// the key of the wanted fingerprint was shown, or any key where none is wanted: a host that is asked for a kind that it
+    /// has not counts that as a failure of whoever asks.
     ///
     /// # Errors
     /// `REMOTE_HOST_UNREACHABLE` with why it does not answer, `REMOTE_ADDRESS_REFUSED` where the name means this host.
-    async fn scan(&self, hostname: &Hostname, ssh_port: u16, context: &StepContext) -> Result<Vec<HostKey>, StepError>;
+    async fn scan(
+        &self,
+        hostname: &Hostname,
+        ssh_port: u16,
+        wanted: Option<&Fingerprint>,
+        context: &StepContext,
+    ) -> Result<Vec<HostKey>, StepError>;
 }
 
 /// Pressluft's own key pair.

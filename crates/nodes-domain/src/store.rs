@@ -117,6 +117,23 @@ pub fn check_addresses<'a>(nodes: impl IntoIterator<Item = &'a Node>, addresses:
     }
 }
 
+/// Refuses a host key that one of these nodes is pinned to already: two machines never share one, so it is the same machine
+/// under another address.
+///
+/// # Errors
+/// [`StoreError::Duplicate`] names the node.
+pub fn check_host_key<'a>(nodes: impl IntoIterator<Item = &'a Node>, host_key: &HostKey) -> Result<(), StoreError> {
+    match nodes.into_iter().find(|node| node.is_pinned_to(host_key)) {
+        None => Ok(()),
+        Some(taken) => Err(StoreError::Duplicate(format!(
+            "The node `{}` ({}) has this host key already. One machine is one node; a copy of a machine needs host keys of \
+             its own (on it: `sudo rm /etc/ssh/ssh_host_*_key*; sudo ssh-keygen -A; sudo systemctl restart ssh`).",
+            taken.name.as_str(),
+            taken.id
+        ))),
+    }
+}
+
 /// Keeps nodes.
 #[async_trait]
 pub trait NodeStore: Send + Sync {
@@ -155,7 +172,8 @@ pub trait NodeStore: Send + Sync {
     ) -> Result<Node, StoreError>;
 
     /// Pins a host key of a remote node that the operator knows by its fingerprint, if the node still has `version` and no
-    /// job of it waits or runs. A line of the audit log says who did.
+    /// job of it waits or runs. A line of the audit log says who did. A key that another live node is pinned to is
+    /// [`StoreError::Duplicate`].
     async fn pin_host_key(
         &self,
         id: NodeId,
@@ -165,7 +183,7 @@ pub trait NodeStore: Send + Sync {
     ) -> Result<Node, StoreError>;
 
     /// Changes a node from within its job, fenced by the claim. A target of a remote node at an address that another live
-    /// node is at is [`StoreError::Duplicate`].
+    /// node is at, or with its host key, is [`StoreError::Duplicate`].
     async fn change_in_job(&self, claim: &Claim, id: NodeId, change: NodeChange) -> Result<Node, StoreError>;
 
     /// Ends a run of a job and changes its node, in one transaction, fenced by the claim.

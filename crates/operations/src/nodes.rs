@@ -275,7 +275,7 @@ impl NodesService {
                 ));
             }
         };
-        let shown = self.shown_host_keys(host).await?;
+        let shown = self.shown_host_keys(host, &fingerprint).await?;
         let found = shown
             .iter()
             .find(|key| key.fingerprint().as_ref() == Some(&fingerprint));
@@ -289,9 +289,12 @@ impl NodesService {
         Ok(self.deps.store.pin_host_key(id, node.state_version, pin, by).await?)
     }
 
-    async fn shown_host_keys(&self, host: &RemoteHost) -> Result<Vec<HostKey>, UseCaseError> {
+    async fn shown_host_keys(&self, host: &RemoteHost, wanted: &Fingerprint) -> Result<Vec<HostKey>, UseCaseError> {
         let context = StepContext::outside_job("host_key", CHECK_LIMIT, Arc::clone(&self.deps.clock));
-        let scan = self.deps.host_keys.scan(&host.hostname, host.ssh_port, &context);
+        let scan = self
+            .deps
+            .host_keys
+            .scan(&host.hostname, host.ssh_port, Some(wanted), &context);
         let late = || UseCaseError::NodeUnreachable(format!("no answer within {} s.", CHECK_LIMIT.as_secs()));
         match select(scan, self.deps.clock.sleep(CHECK_LIMIT)).await {
             Either::Left((Ok(keys), _)) => Ok(keys),

@@ -15,6 +15,12 @@ use crate::reconciler::AT_ONCE;
 /// How long a provider has to say whether a machine runs.
 const OBSERVE_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a provider that cannot tell is asked again.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The pause between two looks.
+const PAUSE: Duration = Duration::from_secs(15);
+
 impl NodesService {
     /// Asks for this host's local nodes to be provisioned again whose machines their providers know and see stopped. Call
     /// it once when the server starts: a machine that stops later was stopped by somebody, and is theirs to start. Nodes
@@ -34,7 +40,7 @@ impl NodesService {
     }
 
     async fn start_if_stopped(&self, node: Node) -> Option<NodeJob> {
-        if !self.is_stopped(&node).await {
+        if !self.is_stopped_patiently(&node).await {
             return None;
         }
         let node_id = node.id;
@@ -69,21 +75,36 @@ impl NodesService {
         }
     }
 
-    async fn is_stopped(&self, node: &Node) -> bool {
+    /// After a reboot of the host a provider's own service may not be up yet: it is asked again for a while.
+    async fn is_stopped_patiently(&self, node: &Node) -> bool {
+        let begin = self.deps.clock.now();
+        loop {
+            if let Some(stopped) = self.is_stopped(node).await {
+                return stopped;
+            }
+            if self.deps.clock.now().since(begin) >= PATIENCE {
+                return false;
+            }
+            self.deps.clock.sleep(PAUSE).await;
+        }
+    }
+
+    /// `None`: the provider cannot tell.
+    async fn is_stopped(&self, node: &Node) -> Option<bool> {
         let Some(provider) = self.deps.registry.get(&node.provider) else {
-            return false;
+            return Some(false);
         };
         let context = StepContext::outside_job("observe", OBSERVE_LIMIT, Arc::clone(&self.deps.clock));
         match provider.observe(&node.instance(), &context).await {
-            Ok(Observation::Stopped) => true,
-            Ok(Observation::Absent | Observation::Running(_)) => false,
+            Ok(Observation::Stopped) => Some(true),
+            Ok(Observation::Absent | Observation::Running(_)) => Some(false),
             Ok(Observation::Unknown(why)) => {
                 tracing::warn!(node_id = %node.id, why, "a provider cannot tell whether a machine runs");
-                false
+                None
             }
             Err(error) => {
                 tracing::warn!(node_id = %node.id, %error, "a provider cannot tell whether a machine runs");
-                false
+                None
             }
         }
     }

@@ -51,8 +51,8 @@ impl JobStore for Database {
         let (claim, name) = (claim.clone(), name.to_owned());
         let written = self.write(move |connection, now| {
             let job = fenced(connection, &claim)?;
-            start_step(connection, now, &job, ordinal, &name)?;
-            event_log::step(connection, now, &job, &name, StepStatus::Started, None)
+            let detail = start_step(connection, now, &job, ordinal, &name)?;
+            event_log::step(connection, now, &job, &name, StepStatus::Started, detail.as_deref())
         });
         Ok(written.await?)
     }
@@ -153,37 +153,39 @@ fn running_jobs(connection: &mut AnyConnection, which: Recover, now: Timestamp) 
     Ok(running.load(connection)?)
 }
 
-/// Writes a step that begins, for the first time or again.
+/// Writes a step that begins, for the first time or again, and returns its line: one that parked keeps what it waits for
+/// on show while it looks again.
 fn start_step(
     connection: &mut AnyConnection,
     now: Timestamp,
     job: &JobRow,
     ordinal: u32,
     name: &str,
-) -> Result<(), DbError> {
-    let parked: Option<i64> = job_steps::table
+) -> Result<Option<String>, DbError> {
+    let parked: Option<(i64, Option<String>)> = job_steps::table
         .find((&job.id, name))
         .filter(job_steps::status.eq(StepStatus::Parked.as_str()))
         .filter(job_steps::attempt.eq(job.attempt_count))
-        .select(job_steps::started_at)
+        .select((job_steps::started_at, job_steps::detail))
         .first(connection)
         .optional()?;
+    let (started_at, detail) = parked.unwrap_or((now.as_micros(), None));
     let row = StepRow {
         job_id: job.id.clone(),
         name: name.to_owned(),
         ordinal: stored_count(ordinal),
         status: StepStatus::Started.as_str().to_owned(),
         attempt: job.attempt_count,
-        started_at: parked.unwrap_or(now.as_micros()),
+        started_at,
         finished_at: None,
-        detail: None,
+        detail,
     };
     let step = job_steps::table.find((&row.job_id, &row.name));
     let again = diesel::update(step).set(&row).execute(connection)?;
     if again == 0 {
         diesel::insert_into(job_steps::table).values(&row).execute(connection)?;
     }
-    Ok(())
+    Ok(row.detail)
 }
 
 fn step_row(connection: &mut AnyConnection, job: &JobRow, name: &str) -> Result<StepRow, DbError> {

@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use domain_kernel::{AccountId, NodeId, Timestamp};
 use nodes_domain::{
     CreatedNode, HostKeyPin, Idempotency, NewNode, Node, NodeChange, NodeCounts, NodeStatus, NodeStore, ProbeRecord,
-    check_addresses,
+    check_addresses, check_host_key,
 };
 use serde_json::json;
 
@@ -164,6 +164,7 @@ impl NodeStore for Database {
                 return Err(node_busy(busy)?);
             }
             check_version(&row, version)?;
+            check_host_key(&other_live_nodes(connection, id)?, &pin.host_key).map_err(DbError::Refused)?;
             let by = by.map(|id| id.to_string());
             let line = NewLine {
                 account_id: by.as_deref(),
@@ -189,9 +190,9 @@ impl NodeStore for Database {
             if row.remote.is_some()
                 && let Some(target) = &change.target
             {
-                let mut others = live_nodes(connection)?;
-                others.retain(|node| node.id != id);
+                let others = other_live_nodes(connection, id)?;
                 check_addresses(&others, &target.served_from()).map_err(DbError::Refused)?;
+                check_host_key(&others, &target.host_key).map_err(DbError::Refused)?;
             }
             Node::try_from(node_writes::change(connection, now, Some(&job.id), row, &change)?)
         });
@@ -238,6 +239,12 @@ fn live_nodes(connection: &mut AnyConnection) -> Result<Vec<Node>, DbError> {
     let live = nodes::status.ne(NodeStatus::Decommissioned.as_str());
     let rows = nodes::table.filter(live).order(nodes::id).select(NodeRow::as_select());
     to_nodes(rows.load(connection)?)
+}
+
+fn other_live_nodes(connection: &mut AnyConnection, id: NodeId) -> Result<Vec<Node>, DbError> {
+    let mut others = live_nodes(connection)?;
+    others.retain(|node| node.id != id);
+    Ok(others)
 }
 
 fn insert_node(connection: &mut AnyConnection, now: Timestamp, node: &NewNode, job: &NewJob) -> Result<(), DbError> {

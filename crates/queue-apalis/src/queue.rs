@@ -38,7 +38,7 @@ pub struct QueueSettings {
 }
 
 impl QueueSettings {
-    /// The defaults: 4 at a time, a lease of 30 s renewed every 5 s, a sweep every 15 s, dropped after 31 minutes.
+    /// The defaults: 4 at a time, a lease of 30 s renewed every 5 s, a sweep every 15 s, dropped after 61 minutes.
     pub fn new(worker: WorkerId) -> Self {
         Self {
             worker,
@@ -46,7 +46,7 @@ impl QueueSettings {
             lease: Duration::from_secs(30),
             heartbeat: Duration::from_secs(5),
             sweep: Duration::from_secs(15),
-            backstop: Duration::from_secs(31 * 60),
+            backstop: Duration::from_secs(61 * 60),
         }
     }
 }

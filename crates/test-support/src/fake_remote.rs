@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use domain_kernel::JobErrorCode;
 use jobs::{StepContext, StepError};
-use nodes_domain::{HostKey, HostKeyScan, Hostname, OwnHost};
+use nodes_domain::{Fingerprint, HostKey, HostKeyScan, Hostname, OwnHost};
 
 use crate::fake_provider::{lock, pause};
 
@@ -24,7 +24,13 @@ impl FakeHostKeys {
 
 #[async_trait]
 impl HostKeyScan for FakeHostKeys {
-    async fn scan(&self, hostname: &Hostname, ssh_port: u16, context: &StepContext) -> Result<Vec<HostKey>, StepError> {
+    async fn scan(
+        &self,
+        hostname: &Hostname,
+        ssh_port: u16,
+        _wanted: Option<&Fingerprint>,
+        context: &StepContext,
+    ) -> Result<Vec<HostKey>, StepError> {
         pause(context).await?;
         let shown = lock(&self.0).get(&(hostname.to_string(), ssh_port)).cloned();
         shown.ok_or_else(|| StepError::failed(JobErrorCode::RemoteHostUnreachable, "the connection was refused"))

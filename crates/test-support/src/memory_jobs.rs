@@ -408,7 +408,7 @@ impl JobStore for MemoryJobs {
                 attempt,
                 started_at: parked.map_or(now, |step| step.started_at),
                 finished_at: None,
-                detail: None,
+                detail: parked.and_then(|step| step.detail.clone()),
             };
             row.steps.insert(name.to_owned(), (ordinal, step));
             ((), Some(row.step_event(name)))

@@ -9,7 +9,7 @@ use domain_kernel::{AccountId, Clock, NodeId, Timestamp};
 use jobs::{Claim, Job, JobStatus, NewJob, Outcome, Page, PageRequest, StoreError};
 use nodes_domain::{
     CreatedNode, HostKeyPin, Idempotency, NewNode, Node, NodeChange, NodeCounts, NodeStatus, NodeStore, ProbeRecord,
-    check_addresses,
+    check_addresses, check_host_key,
 };
 
 use crate::MemoryJobs;
@@ -85,6 +85,10 @@ impl MemoryNodes {
 }
 
 impl Table {
+    fn others(&self, id: NodeId) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(move |node| node.id != id)
+    }
+
     fn node(&mut self, id: NodeId) -> Result<&mut Node, StoreError> {
         let found = self.nodes.iter_mut().find(|node| node.id == id);
         found.ok_or(StoreError::NotFound("node"))
@@ -277,7 +281,9 @@ impl NodeStore for MemoryNodes {
             if let Some(open) = self.jobs.open_job_of(id) {
                 return Err(StoreError::NodeBusy { job_id: open.id });
             }
-            let node = table.at_version(id, version)?;
+            table.at_version(id, version)?;
+            check_host_key(table.others(id), &pin.host_key)?;
+            let node = table.node(id)?;
             node.pin(pin);
             touched(node, now);
             Ok(node.clone())
@@ -291,7 +297,8 @@ impl NodeStore for MemoryNodes {
             if table.node(id)?.remote.is_some()
                 && let Some(target) = &change.target
             {
-                check_addresses(table.nodes.iter().filter(|node| node.id != id), &target.served_from())?;
+                check_addresses(table.others(id), &target.served_from())?;
+                check_host_key(table.others(id), &target.host_key)?;
             }
             let node = table.node(id)?;
             changed(node, change, now)?;

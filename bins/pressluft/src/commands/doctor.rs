@@ -54,22 +54,23 @@ pub(crate) async fn run(settings: &Settings, json: bool) -> Result<ExitCode, Run
             checks.push(secret_keys(&data_dir));
             let platform = Platform::tool(settings, data_dir)?;
             let registry = default_registry(settings, &platform).map_err(RunError::Setting)?;
-            let context = StepContext::outside_job("doctor", LIMIT, Arc::clone(&platform.clock));
+            // Each check has the whole time: one that hangs is no reason for the next to fail.
+            let context = || StepContext::outside_job("doctor", LIMIT, Arc::clone(&platform.clock));
             for provider in registry.in_use() {
                 let name = format!("{} provider {}", provider.source().as_str(), provider.id());
-                checks.push(match provider.capability(&context).await {
+                checks.push(match provider.capability(&context()).await {
                     Ok(Capability::Available) => Check::ok(name),
                     Ok(Capability::Unavailable(missing)) => Check::bad(name, missing.reason, missing.remedy),
                     Err(StepError::Failed(failure)) => Check::bad(name, failure.detail, failure.code.remedy()),
                     Err(error) => Check::bad(name, error.to_string(), "Run `pressluft doctor` again."),
                 });
             }
-            checks.push(program(&platform, &context, "ssh client", CommandSpec::new("ssh").arg("-V")).await);
+            checks.push(program(&platform, &context(), "ssh client", CommandSpec::new("ssh").arg("-V")).await);
             let ansible = settings.ansible_playbook();
             checks.push(
                 program(
                     &platform,
-                    &context,
+                    &context(),
                     "ansible",
                     CommandSpec::new(ansible).arg("--version"),
                 )

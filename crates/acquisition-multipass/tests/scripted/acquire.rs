@@ -163,6 +163,14 @@ async fn a_client_that_does_not_know_the_primary_name_is_taken_for_one_with_the_
 }
 
 #[tokio::test]
+async fn a_host_whose_kvm_cannot_be_used_is_told_where_to_look() {
+    let failed = "launch failed: KVM device cannot be opened";
+    let stage = Stage::new().absent().primary().answer(2, "", failed).absent();
+    let (detail, _) = stage.refused(JobErrorCode::LocalProviderUnavailable).await;
+    assert!(detail.contains("ls -l /dev/kvm"), "{detail}");
+}
+
+#[tokio::test]
 async fn bad_settings_are_refused_before_any_command() {
     let mut stage = Stage::new();
     let runner = stage.runner();

@@ -57,6 +57,9 @@ async fn a_daemon_out_of_reach_may_come_back() {
         ),
         ScriptedRunner::new().answer(2, "", "version failed: cannot connect to the multipass socket\n"),
         ScriptedRunner::new().answer(3, "", ""),
+        ScriptedRunner::new()
+            .answer(0, r#"{"multipass":"1.16.3"}"#, "")
+            .answer(0, r#"{"list":["#, ""),
         ScriptedRunner::new().result(Err(late)),
     ] {
         let found = missing(runner).await;
@@ -135,6 +138,14 @@ async fn every_other_answer_says_what_is_missing_and_what_to_do() {
         assert_eq!(found.code, code, "{found:?}");
         assert!(found.reason.contains(reason), "{found:?} / {reason}");
         assert!(found.remedy.contains(remedy), "{found:?} / {remedy}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_fails_by_itself_is_unavailable_to_an_acquire_too() {
+    for said in ["Caught an unhandled exception: x", "no root certificate"] {
+        let stage = Stage::new().answer(1, "", said);
+        stage.refused(JobErrorCode::LocalProviderUnavailable).await;
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use domain_kernel::JobErrorCode;
 use jobs::StepError;
-use nodes_domain::NodeProvider;
+use nodes_domain::{AcquireRequest, NodeProvider};
 use process_exec::{CommandRunner, CommandSpec, Output, SystemRunner};
 use test_support::{RealClock, step_context};
 
@@ -81,6 +81,16 @@ async fn a_key_that_is_not_one_line_of_ascii_goes_nowhere() {
         "a\tb\r",
     ] {
         failure(inject(Stage::new(), key).await.0, JobErrorCode::SshKeyInjectionFailed);
+        // Nor into the user data of a new machine, where each line would be a key.
+        let stage = Stage::new();
+        let request = AcquireRequest {
+            public_key: key.to_owned(),
+            ..stage.request()
+        };
+        let (answer, _) = stage
+            .play(async |provider, _, context| provider.acquire(&request, context).await)
+            .await;
+        failure(answer, JobErrorCode::SshKeyInjectionFailed);
     }
 }
 

@@ -9,6 +9,7 @@
 mod acquire;
 mod capability;
 mod key;
+mod patience;
 mod recovery;
 mod release;
 mod stage;

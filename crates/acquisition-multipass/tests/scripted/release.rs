@@ -1,8 +1,11 @@
 //! Giving machines back.
 
-use domain_kernel::JobErrorCode;
+use std::time::Duration;
+
+use domain_kernel::{JobErrorCode, StopReason};
 use jobs::StepError;
 use nodes_domain::{NodeProvider, ReleaseReport};
+use process_exec::ExecError;
 
 use crate::stage::{Run, Stage, failure};
 
@@ -64,6 +67,36 @@ async fn a_daemon_that_cannot_be_asked_is_waited_for_and_then_a_failure_never_a_
 }
 
 #[tokio::test]
+async fn a_machine_whose_launch_was_ended_halfway_is_waited_for_and_removed() {
+    let stopped = || ExecError::Stopped {
+        program: "multipass".to_owned(),
+        reason: StopReason::Cancelled,
+    };
+    let acquired_and_released = async |stage: Stage| {
+        let request = stage.request();
+        stage
+            .play(async |provider, instance, context| {
+                provider.acquire(&request, context).await.unwrap_err();
+                provider.release(instance, context).await.unwrap()
+            })
+            .await
+            .1
+    };
+    let stage = || Stage::new().absent().primary().ended(stopped());
+    let run = acquired_and_released(stage().absent().absent().running().ok().absent()).await;
+    assert_eq!(run.count("delete --purge N"), 1);
+    assert_eq!(run.waited, Duration::from_secs(2));
+    // What does not come in time does not come,.
+    let run = acquired_and_released((0..121).fold(stage(), |stage, _| stage.absent())).await;
+    assert_eq!(run.waited, Duration::from_secs(120));
+    // A launch that Multipass itself ended leaves nothing to wait for.
+    let failed = Stage::new().absent().primary();
+    let failed = failed.answer(2, "", "launch failed: KVM support is not enabled");
+    let run = acquired_and_released(failed.absent().absent()).await;
+    assert_eq!(run.waited, Duration::ZERO);
+}
+
+#[tokio::test]
 async fn without_multipass_a_node_can_go_and_the_operator_is_told_of_what_may_stay() {
     let mut stage = Stage::new();
     let runner = stage.runner();
@@ -76,4 +109,19 @@ async fn without_multipass_a_node_can_go_and_the_operator_is_told_of_what_may_st
         left.contains(&format!("multipass delete --purge {}", stage.name())),
         "{left}"
     );
+}
+
+#[tokio::test]
+async fn without_the_program_a_machine_that_the_node_had_is_not_said_to_be_gone() {
+    let missing = || ExecError::NotFound {
+        program: "multipass".to_owned(),
+        path: "/bin".to_owned(),
+    };
+    let (report, _) = release(Stage::new().ended(missing())).await;
+    let report = report.unwrap();
+    assert!(report.left_in_place[0].contains("no longer installed"), "{report:?}");
+
+    let (answer, _) = release(Stage::new().that_had_a_machine().ended(missing())).await;
+    let detail = failure(answer, JobErrorCode::NodeReleaseFailed).detail;
+    assert!(detail.contains("may be left"), "{detail}");
 }

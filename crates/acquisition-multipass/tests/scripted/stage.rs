@@ -84,6 +84,12 @@ impl Stage {
         }
     }
 
+    /// The node had its machine once.
+    pub(crate) fn that_had_a_machine(mut self) -> Self {
+        self.instance.acquired = true;
+        self
+    }
+
     pub(crate) fn name(&self) -> String {
         self.instance.name()
     }
@@ -102,17 +108,22 @@ impl Stage {
         self.answer(0, "\x1b[2K\x1b[0A\x1b[0E/ working\r", "")
     }
 
+    /// A command that is ended.
+    pub(crate) fn ended(mut self, error: ExecError) -> Self {
+        self.answers.push(Err(error));
+        self
+    }
+
     /// A command that is ended at its deadline.
-    pub(crate) fn hangs(mut self) -> Self {
-        self.answers.push(Err(ExecError::TimedOut {
+    pub(crate) fn hangs(self) -> Self {
+        self.ended(ExecError::TimedOut {
             program: "multipass".to_owned(),
             output: Output {
                 ended: Ended::Signal(15),
                 stdout: Vec::new(),
                 stderr: Vec::new(),
             },
-        }));
-        self
+        })
     }
 
     /// A command whose daemon is out of reach.

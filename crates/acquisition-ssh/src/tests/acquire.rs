@@ -8,11 +8,12 @@ use process_exec::fake::ScriptedRunner;
 
 use super::support::{ED25519, OTHER, Site, failure, key};
 
-/// A site whose host accepts connections and shows these keys.
+/// A site whose host accepts connections and shows these keys to whoever asks first, and none to who asks on.
 fn showing(keys: &[&str]) -> (Site, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let lines: String = keys.iter().map(|key| format!("127.0.0.1 {key}\n")).collect();
-    let mut site = Site::new(ScriptedRunner::new().answer(0, &lines, "# a banner\n"));
+    let runner = ScriptedRunner::new().answer(0, &lines, "# a banner\n");
+    let mut site = Site::new(runner.answer(1, "", "").answer(1, "", ""));
     site.machine().host.ssh_port = listener.local_addr().unwrap().port();
     (site, listener)
 }
@@ -51,13 +52,13 @@ async fn the_key_of_the_first_contact_is_chosen_and_shown() {
         "{}",
         site.log()
     );
-    let command = &site.runner.commands()[0];
+    let commands = site.runner.commands();
+    let [command] = commands.as_slice() else {
+        panic!("it is asked for no other kind: {commands:?}")
+    };
     let arguments: Vec<_> = command.args.iter().map(|arg| arg.to_str().unwrap()).collect();
     let port = port.to_string();
-    assert_eq!(
-        arguments,
-        ["-T", "4", "-p", &port, "-t", "ed25519,ecdsa,rsa", "127.0.0.1"]
-    );
+    assert_eq!(arguments, ["-T", "4", "-p", &port, "-t", "ed25519", "127.0.0.1"]);
 }
 
 #[tokio::test]
@@ -148,7 +149,7 @@ async fn this_host_is_refused_under_each_of_its_names_and_addresses() {
         "192.0.2.1",
         "PANEL.example.test.",
     ] {
-        let shown = site.scan.scan(&name.parse().unwrap(), 22, &site.context).await;
+        let shown = site.scan.scan(&name.parse().unwrap(), 22, None, &site.context).await;
         let (code, detail) = failure(shown);
         assert_eq!(code, JobErrorCode::RemoteAddressRefused, "{name}");
         assert!(detail.contains(name), "{detail}");

@@ -29,7 +29,7 @@ fn install_line() -> String {
 async fn while_the_key_is_rejected_the_step_parks_with_the_line_to_run_and_then_fails_with_it() {
     let site = Site::pinned();
     let begin = site.context.now();
-    for (waited, pause) in [(0, 3), (40, 10), (599, 1)] {
+    for (waited, pause) in [(0, 6), (40, 10), (599, 1)] {
         site.clock
             .advance(Duration::from_secs(waited).saturating_sub(site.context.now().since(begin)));
         site.ssh.answer(Err(SshError::AuthRejected));
@@ -50,7 +50,8 @@ async fn while_the_key_is_rejected_the_step_parks_with_the_line_to_run_and_then_
     site.ssh.answer(Err(SshError::AuthRejected));
     let (code, detail) = failure(inject(&site).await);
     assert_eq!(code, JobErrorCode::SshAuthRejected);
-    assert!(detail.contains(&install_line()), "{detail}");
+    assert!(detail.ends_with(&install_line()), "{detail}");
+    assert!(detail.contains("chmod go-w"), "it may be there already: {detail}");
     assert_eq!(site.ssh.ran().len(), 4, "one login each");
 }
 
@@ -59,16 +60,29 @@ async fn a_machine_that_takes_the_key_is_given_its_line_over_a_login_of_its_own(
     let site = Site::pinned();
     site.ssh.answer(Ok(MACHINE));
     site.ssh.answer(Ok(""));
+    site.ssh.answer(Ok(""));
     inject(&site).await.unwrap();
     let ran = site.ssh.ran();
-    assert_eq!(ran.len(), 2);
+    assert_eq!(ran.len(), 3);
     assert!(ran[0].1.new_login);
-    assert_eq!(ran[1].1.script, install_line());
+    let data = FakeKeys::PUBLIC_KEY.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    assert_eq!(ran[1].1.stdin, format!("{data}\n").into_bytes());
+    assert_eq!(ran[2].1.script, install_line());
     let target = &ran[0].0;
     assert_eq!(
         (target.hostname.as_str(), target.ssh_user.as_str(), target.ssh_port),
         ("127.0.0.1", "deploy", 22)
     );
+}
+
+#[tokio::test]
+async fn a_key_that_the_operator_let_in_behind_options_is_not_let_in_without_them() {
+    let site = Site::pinned();
+    site.ssh.answer(Ok(MACHINE));
+    site.ssh.answer(Ok("line=restricted\n"));
+    inject(&site).await.unwrap();
+    assert_eq!(site.ssh.ran().len(), 2, "nothing is written");
+    assert!(site.log().contains("behind options"), "{}", site.log());
 }
 
 #[tokio::test]
@@ -136,6 +150,7 @@ async fn a_shell_that_runs_nothing_and_a_file_that_cannot_be_written_are_failure
     site.ssh.answer(Ok("This account is currently not available.\n"));
     assert_eq!(failure(inject(&site).await).0, JobErrorCode::SshKeyInjectionFailed);
     site.ssh.answer(Ok(MACHINE));
+    site.ssh.answer(Ok(""));
     site.ssh.exit(1, Ok(""));
     assert_eq!(failure(inject(&site).await).0, JobErrorCode::SshKeyInjectionFailed);
 }

@@ -133,6 +133,7 @@ impl Site {
             cancel,
             progress,
             instance: Instance {
+                acquired: false,
                 node_id: NodeId::generate(),
                 remote: Some(RemoteMachine { host, host_key: None }),
             },

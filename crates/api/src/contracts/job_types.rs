@@ -32,6 +32,7 @@ pub(super) struct StepType {
 }
 
 const HALF_HOUR: Duration = Duration::from_secs(30 * 60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// What every step of every job can fail with.
 pub(super) const ANY_STEP: &[Code] = &[Code::JobTimeout, Code::WorkerLost, Code::Internal];
@@ -47,7 +48,7 @@ pub(super) const JOB_TYPES: &[JobType] = &[
         ],
         success: "The node is `active`.",
         failure: "The node is `failed`; it can be provisioned again or deleted.",
-        time_limit: HALF_HOUR,
+        time_limit: HOUR,
         steps: &[
             StepType {
                 name: "acquire",

@@ -62,6 +62,11 @@ impl Workflow for NodeProvision {
         ]
     }
 
+    /// A launch by Multipass may take half an hour where its image is downloaded, and provisioning nearly as long.
+    fn time_limit(&self) -> Duration {
+        Duration::from_secs(60 * 60)
+    }
+
     async fn settle(&self, job: &Job, claim: &Claim, outcome: Outcome) -> Result<(), StoreError> {
         let change = match &outcome {
             Outcome::Succeeded => NodeChange::status(NodeStatus::Active),
@@ -111,6 +116,14 @@ impl Step for Acquire {
         };
         let acquired = provider.acquire(&request, context).await?;
         let place = place(&node, &acquired);
+        if lost(&node, &acquired) {
+            context
+                .log(
+                    "The machine that this node had is gone: a new, empty one was made in its place. What was on it is lost, \
+                     unless there is a backup.",
+                )
+                .await;
+        }
         let target = NodeTarget {
             hostname: acquired.hostname,
             public_ip: acquired.public_ip,
@@ -137,6 +150,12 @@ impl Step for Acquire {
         context.detail(&place).await;
         Ok(())
     }
+}
+
+/// Whether a local machine is another one than the node had: a machine keeps its host key for as long as it exists.
+fn lost(node: &Node, acquired: &Acquired) -> bool {
+    let before = node.target.as_ref().filter(|_| node.source == AcquisitionSource::Local);
+    before.is_some_and(|target| target.host_key != acquired.host_key)
 }
 
 /// Where a machine is, for the operator: of a remote one with the key that was pinned for it.

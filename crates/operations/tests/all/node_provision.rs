@@ -13,7 +13,7 @@ use nodes_domain::{
     Unavailable,
 };
 use operations::present_readiness;
-use test_support::{FakeKeys, FakeProvider, Fault, ProviderMethod};
+use test_support::{FakeKeys, FakeProvider, Fault, ProviderMethod, fake_host_key};
 
 use crate::bench::{Bench, HOST};
 
@@ -65,6 +65,26 @@ async fn provisioning_an_active_node_again_adopts_its_machine_and_changes_nothin
         bench.step(again.job_id, "provision").detail.as_deref(),
         Some("1 tasks ok, 0 changed")
     );
+}
+
+#[tokio::test]
+async fn a_machine_that_is_gone_is_made_anew_and_the_operator_is_told_what_that_means() {
+    let bench = Bench::new();
+    let node_id = bench.active_node().await;
+    let told = |text: &str| {
+        let events = bench.jobs.all_events().into_iter();
+        events.filter(|event| event.data.to_string().contains(text)).count()
+    };
+    bench.service.provision(node_id, None).await.unwrap();
+    bench.run().await;
+    assert_eq!(told("What was on it is lost"), 0);
+    bench
+        .machines
+        .change(node_id, |machine| machine.host_key = fake_host_key("another"));
+    bench.service.provision(node_id, None).await.unwrap();
+    bench.run().await;
+    assert_eq!(told("What was on it is lost"), 1);
+    assert_eq!(bench.node(node_id).target.unwrap().host_key, fake_host_key("another"));
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! Machines that stopped with their host are started again when the server starts.
 
 use std::pin::pin;
+use std::time::Duration;
 
-use domain_kernel::JobErrorCode;
+use domain_kernel::{Clock, JobErrorCode};
 use futures_util::poll;
 use jobs::{Failure, JobKind, Outcome, RunEnd};
 use nodes_domain::NodeStatus;
@@ -36,7 +37,10 @@ async fn machines_that_run_or_are_gone_or_whose_provider_cannot_tell_are_left_al
     bench
         .provider
         .fail_always(ProviderMethod::Observe, Fault::Refuses(silent));
-    assert!(bench.service.start_stopped().await.unwrap().is_empty(), "nobody knows");
+    let begin = bench.clock.now();
+    let asked = bench.to_the_end(pin!(bench.service.start_stopped())).await;
+    assert!(asked.unwrap().is_empty(), "nobody knows");
+    assert_eq!(bench.clock.now().since(begin), Duration::from_secs(120));
     bench.provider.heal();
 
     bench.service.delete(node_id, None).await.unwrap();
@@ -46,6 +50,17 @@ async fn machines_that_run_or_are_gone_or_whose_provider_cannot_tell_are_left_al
     );
     bench.run().await;
     assert!(bench.service.start_stopped().await.unwrap().is_empty(), "it is gone");
+}
+
+#[tokio::test]
+async fn a_provider_that_comes_up_after_its_host_is_asked_again() {
+    let bench = Bench::new();
+    let node_id = bench.active_node().await;
+    bench.machines.change(node_id, |machine| machine.running = false);
+    let silent = Failure::new(JobErrorCode::LocalProviderNotResponding, "no answer");
+    bench.provider.fail(ProviderMethod::Observe, 1, Fault::Refuses(silent));
+    let asked = bench.to_the_end(pin!(bench.service.start_stopped())).await;
+    assert_eq!(asked.unwrap()[0].node_id, node_id);
 }
 
 #[tokio::test]

@@ -131,12 +131,14 @@ store_tests! {
         db.store.step_started(&claim, 0, "one").await.unwrap();
         let step = &db.steps(claim.job_id).await[0];
         assert_eq!((step.status, step.started_at), (StepStatus::Started, begun));
+        assert_eq!(step.detail.as_deref(), Some("waits for the image"), "while it looks again");
 
         let retry = Outcome::Retry { failure: failure("later"), run_after: db.now() };
         db.store.step_finished(&claim, "one", StepStatus::Parked, None).await.unwrap();
         db.store.finish(&claim, &retry).await.unwrap();
         let claim = db.claim().await.unwrap().claim;
         db.store.step_started(&claim, 0, "one").await.unwrap();
-        assert_eq!(db.steps(claim.job_id).await[0].started_at, db.now(), "another attempt begins anew");
+        let step = &db.steps(claim.job_id).await[0];
+        assert_eq!((step.started_at, step.detail.as_deref()), (db.now(), None), "another attempt begins anew");
     }
 }

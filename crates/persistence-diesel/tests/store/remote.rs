@@ -31,10 +31,17 @@ async fn create(db: &TestDatabase, node: NewNode) -> Result<(), StoreError> {
     db.store.create(node, job, None).await.map(drop)
 }
 
+/// Each address is another machine's, with a host key of its own.
 fn at(address: &str) -> NodeChange {
+    let data = address.replace('.', "/");
+    with_key(address, &format!("ssh-ed25519 {data:A<68}"))
+}
+
+fn with_key(address: &str, host_key: &str) -> NodeChange {
     let target = NodeTarget {
         hostname: "web.example.test".to_owned(),
         public_ip: Some(address.parse().unwrap()),
+        host_key: host_key.parse().unwrap(),
         ..target()
     };
     NodeChange {
@@ -98,6 +105,31 @@ store_tests! {
         assert!(taken(db.store.change_in_job(&claim, second.id, at("192.0.2.7")).await.map(drop)));
         assert_eq!(db.node(second.id).await.target, None);
         db.store.change_in_job(&claim, second.id, at("192.0.2.8")).await.unwrap();
+    }
+
+    async fn a_machine_that_is_another_nodes_by_its_host_key_is_refused_at_whatever_address(db) {
+        let (first, second) = (remote_node(host("192.0.2.7")), remote_node(host("alias.example.test")));
+        for node in [&first, &second] {
+            create(&db, node.clone()).await.unwrap();
+        }
+        let refused = |result: Result<(), StoreError>| {
+            matches!(result, Err(StoreError::Duplicate(text)) if text.contains("has this host key already"))
+        };
+        let key = format!("ssh-ed25519 {}", "B".repeat(68));
+        let claim = db.store_claim().await;
+        db.store.change_in_job(&claim, first.id, with_key("192.0.2.7", &key)).await.unwrap();
+        db.store.change_in_job(&claim, first.id, with_key("192.0.2.9", &key)).await.unwrap();
+        let claim = db.store_claim().await;
+        assert!(refused(db.store.change_in_job(&claim, second.id, with_key("203.0.113.9", &key)).await.map(drop)));
+        assert_eq!(db.node(second.id).await.target, None);
+
+        // The operator cannot pin it by hand either: giving one node back would close the other.
+        let failed = NodeChange::status(NodeStatus::Failed);
+        db.store.settle_job(&claim, &Outcome::Cancelled, second.id, failed).await.unwrap();
+        let host_key: HostKey = key.parse().unwrap();
+        let pin = HostKeyPin { fingerprint: host_key.fingerprint().unwrap(), host_key };
+        let version = db.node(second.id).await.state_version;
+        assert!(refused(db.store.pin_host_key(second.id, version, pin, None).await.map(drop)));
     }
 
     async fn a_pinned_host_key_takes_the_place_of_the_one_before_and_is_told(db) {
