@@ -8,7 +8,6 @@
 )]
 
 use std::net::{IpAddr, UdpSocket};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,6 @@ use nodes_domain::{
     RemoteHost, RemoteMachine,
 };
 use process_exec::{CommandRunner, SystemClock, SystemRunner};
-use sha2::{Digest, Sha256};
 use ssh_readiness::{ManagedKeyFile, SshSessions};
 use tempfile::TempDir;
 use test_support::{RealClock, step_context};
@@ -71,7 +69,7 @@ impl Site {
             machine,
             scan,
             sessions,
-            data,
+            _data: data,
             _machines: machines,
         }
     }
@@ -113,19 +111,8 @@ impl Site {
     /// Ends what the installation left in the background, and gives the machine back.
     async fn end(self) {
         self.sessions.reap_stale().await.unwrap();
-        std::fs::remove_dir(control_folder(self.data.path())).unwrap();
         self.machine.release();
     }
-}
-
-/// The folder of control sockets of a data directory; its name is derived from the path.
-fn control_folder(data: &Path) -> PathBuf {
-    let ssh = data.join("ssh").canonicalize().unwrap();
-    let digest = Sha256::digest(ssh.as_os_str().as_encoded_bytes());
-    let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let user = rustix::process::geteuid().as_raw();
-    let folders = ["/run", "/tmp"].map(|place| PathBuf::from(format!("{place}/pressluft-{user}/{short}")));
-    folders.into_iter().find(|folder| folder.exists()).unwrap()
 }
 
 fn context() -> StepContext {

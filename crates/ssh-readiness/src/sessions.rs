@@ -73,12 +73,19 @@ impl SshSessions {
         let count = reap::end_masters(&self.control)
             .await
             .map_err(|error| trouble(&error))?;
-        let entries = fs::read_dir(&self.control).map_err(|error| trouble(&error))?;
+        let entries = match fs::read_dir(&self.control) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(count),
+            entries => entries.map_err(|error| trouble(&error))?,
+        };
         for entry in entries {
             let removed = entry.and_then(|entry| remove_socket(&entry.path()));
             removed.map_err(|error| trouble(&error))?;
         }
-        Ok(count)
+        // The next connection makes it again; a data directory that is gone leaves nothing.
+        match fs::remove_dir(&self.control) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(trouble(&error)),
+            _ => Ok(count),
+        }
     }
 
     fn slot(&self, node_id: NodeId) -> Arc<Slot> {

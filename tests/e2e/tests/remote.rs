@@ -4,12 +4,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test fails by panicking"
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and damages a record by itself"
 )]
 
 use std::time::Duration;
 
-use e2e::{Client, Installation, eventually, runtime_image};
+use e2e::{Client, Installation, Server, eventually, runtime_image};
 use machines::RealMachine;
 use serde_json::{Value, json};
 
@@ -178,6 +179,7 @@ fn each_way_in_which_a_remote_host_can_fail_has_its_code_and_is_mended_as_told()
     let (node, job) = client.create_remote_node(silent);
     let message = ended(&client, &job, "REMOTE_HOST_UNREACHABLE", 3);
     assert!(message.contains("port 2222 timed out"), "{message}");
+    assert_eq!(reasons(&client, &node), ["node_host_missing"]);
     let release = delete(&client, &node);
     assert!(release["detail"].as_str().unwrap().contains("never"), "{release:#}");
 
@@ -231,6 +233,8 @@ fn each_way_in_which_a_remote_host_can_fail_has_its_code_and_is_mended_as_told()
     client.success_of(again["job_id"].as_str().unwrap(), PROVISIONED);
 
     every_reason_of_an_active_node(&client, &node, &machine);
+    let server = a_record_that_is_no_target_says_what_it_lacks(&installation, server, &node);
+    let client = server.client();
 
     // Stopped, it answers nothing: not the pin, and not the last login either, which is no reason to keep the node.
     machine.run("systemctl stop ssh.socket ssh 2>/dev/null || systemctl stop ssh");
@@ -250,6 +254,37 @@ fn reasons(client: &Client, node: &str) -> Vec<String> {
     let codes = seen["reason_codes"].as_array().unwrap().iter();
     let codes = codes.map(|code| code.as_str().unwrap().to_owned());
     codes.filter(|code| code != "node_status_not_active").collect()
+}
+
+/// What only a damaged record can lead to.
+fn a_record_that_is_no_target_says_what_it_lacks(installation: &Installation, server: Server, node: &str) -> Server {
+    server.stop();
+    let database = installation.data_dir().join("pressluft.sqlite");
+    let target = |sql: &str| {
+        let code = "import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); print(d.execute(sys.argv[2]).fetchone()); d.commit()";
+        let output = std::process::Command::new("python3")
+            .args(["-c", code, database.to_str().unwrap(), sql])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    target("CREATE TABLE kept AS SELECT id, target FROM nodes");
+    for (damage, reason) in [
+        ("'$.ssh_port', 0", "ssh_port_invalid"),
+        ("'$.ssh_user', ''", "ssh_user_missing"),
+        ("'$.hostname', ''", "node_host_missing"),
+    ] {
+        target(&format!(
+            "UPDATE nodes SET target = json_set(target, {damage}) WHERE id = '{node}'"
+        ));
+        let server = installation.start();
+        let seen = reasons(&server.client(), node);
+        assert!(seen.contains(&reason.to_owned()), "{damage}: {seen:?}");
+        server.stop();
+        target("UPDATE nodes SET target = (SELECT target FROM kept WHERE kept.id = nodes.id) WHERE target IS NOT NULL");
+    }
+    target("DROP TABLE kept");
+    installation.start()
 }
 
 /// Each reason on a real machine that no other test shows, and that it goes away again.

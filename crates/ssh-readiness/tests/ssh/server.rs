@@ -122,7 +122,6 @@ impl Drop for Site {
         };
         // A thread of its own, because this one may be a runtime's.
         std::thread::scope(|scope| scope.spawn(reap).join().unwrap());
-        fs::remove_dir(control_folder(self)).unwrap();
     }
 }
 

@@ -246,8 +246,10 @@ async fn another_data_directorys_masters_are_left_alone() {
     let (one, other) = (Site::start().await, Site::start().await);
     let connection = one.run("echo $SSH_CONNECTION").await.unwrap().stdout;
     other.run("true").await.unwrap();
+    let place = control_folder(&other);
     assert_eq!(other.sessions.reap_stale().await.unwrap(), 1);
     assert_eq!(one.run("echo $SSH_CONNECTION").await.unwrap().stdout, connection);
-    assert_eq!(processes_with(&control_folder(&other)), Vec::<u32>::new());
+    assert_eq!(processes_with(&place), Vec::<u32>::new());
+    assert!(!std::path::Path::new(&place).exists(), "nothing of it is left");
     assert_eq!(processes_with(&control_folder(&one)).len(), 1);
 }
