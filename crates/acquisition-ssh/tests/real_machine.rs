@@ -35,7 +35,7 @@ struct Site {
     sessions: Arc<SshSessions>,
     key: ManagedKey,
     instance: Instance,
-    data: TempDir,
+    _data: TempDir,
     _machines: TempDir,
 }
 
