@@ -9,13 +9,15 @@ The lines are read by the control plane, which shows them and classifies the end
     task_skipped      task, role, host, duration_ms
     task_retried      task, role, host, attempt, msg, output
     task_ignored      task, role, host, duration_ms, msg, output: it failed and the playbook goes on (ignore_errors and alike)
-    task_failed       task, role, host, duration_ms, msg, output
+    task_failed       task, role, host, duration_ms, msg, output, and code where the module names one of the control plane's
+    result            data: what the module returned for the control plane as `pressluft`, before the end of its task
     task_unreachable  task, role, host, duration_ms, msg, output
     stats             hosts: {name: {ok, changed, failed, unreachable, skipped, rescued, ignored}}
 
-Arguments and results of modules never appear. `msg` is the result's own message and `output` the last lines of what a command
-wrote to standard error (null where there are none), each at most 2 KiB, and hidden where `no_log` says so. The validation of a
-role's arguments is only told where it fails, and what steers the play itself (meta) not at all: it has no end.
+Arguments of modules never appear, and of their results only `pressluft`, a dict without secrets, and `pressluft_code`. `msg` is
+the result's own message and `output` the last lines of what a command wrote to standard error (null where there are none), each
+at most 2 KiB, and hidden where `no_log` says so. The validation of a role's arguments is only told where it fails, and what
+steers the play itself (meta) not at all: it has no end.
 """
 
 from __future__ import annotations
@@ -121,6 +123,9 @@ class CallbackModule(CallbackBase):
     def v2_runner_on_ok(self, result):
         if result.task.action in QUIET_ACTIONS:
             return
+        data = result.result.get("pressluft")
+        if isinstance(data, dict) and not is_hidden(result.task, result.result):
+            self._write("result", data=data)
         self._end("task_ok", result, changed=result.is_changed())
 
     def v2_runner_on_skipped(self, result):
@@ -138,7 +143,12 @@ class CallbackModule(CallbackBase):
         )
 
     def v2_runner_on_failed(self, result, ignore_errors=False):
-        self._end("task_ignored" if ignore_errors else "task_failed", result, **reason_of(result.task, result.result))
+        reason = reason_of(result.task, result.result)
+        code = result.result.get("pressluft_code")
+        if ignore_errors:
+            self._end("task_ignored", result, **reason)
+        else:
+            self._end("task_failed", result, **reason, **({"code": str(code)} if code else {}))
 
     def v2_runner_on_unreachable(self, result):
         event = "task_ignored" if result.task.ignore_unreachable else "task_unreachable"

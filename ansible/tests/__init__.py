@@ -5,4 +5,5 @@ from pathlib import Path
 import ansible.module_utils
 
 # As Ansible does with what `module_utils` of ansible.cfg names.
-ansible.module_utils.__path__.append(str(Path(__file__).resolve().parent.parent / "module_utils"))
+_ANSIBLE_DIR = Path(__file__).resolve().parent.parent
+ansible.module_utils.__path__ += [str(_ANSIBLE_DIR / "module_utils"), str(_ANSIBLE_DIR / "sites" / "module_utils")]

@@ -63,11 +63,14 @@ PLAYBOOK = """
 """
 
 
-def run(playbook: str, inventory: str) -> tuple[int, list[dict], str]:
-    """Runs `playbook`; its exit status, its events, and all that it wrote."""
+def run(playbook: str, inventory: str, files: dict[str, str] | None = None) -> tuple[int, list[dict], str]:
+    """Runs `playbook` beside `files`; its exit status, its events, and all that it wrote."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "inventory.yml").write_text(inventory)
         (Path(folder) / "playbook.yml").write_text(playbook)
+        for name, text in (files or {}).items():
+            (Path(folder) / name).parent.mkdir(exist_ok=True)
+            (Path(folder) / name).write_text(text)
         done = subprocess.run(
             [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "inventory.yml", "playbook.yml"],
             cwd=folder,
@@ -126,6 +129,10 @@ class EventsOfARun(unittest.TestCase):
         retried = [event for event in self.events if event["event"] == "task_retried"]
         self.assertEqual([(event["task"], event["attempt"]) for event in retried], [("Tried again", 1)])
 
+    def test_a_failure_without_a_code_of_the_control_plane_has_none(self):
+        self.assertNotIn("code", self.ends("Long")[0])
+        self.assertNotIn("result", [event["event"] for event in self.events])
+
     def test_a_failed_command_tells_its_message_apart_from_its_output(self):
         end = self.ends("Failing in a block")[0]
         self.assertEqual((end["msg"], end["output"]), ("non-zero return code", None))
@@ -150,6 +157,43 @@ class EventsOfARun(unittest.TestCase):
 
     def test_the_run_ends_as_ansible_says_for_failed_hosts(self):
         self.assertEqual(self.status, 2)
+
+
+MODULE = """#!/usr/bin/python
+from ansible.module_utils.basic import AnsibleModule
+module = AnsibleModule(argument_spec={"code": {"type": "str"}, "secret": {"type": "str", "no_log": True}})
+if module.params["code"]:
+    module.fail_json(msg="no: " + module.params["secret"], pressluft_code=module.params["code"])
+module.exit_json(changed=True, other="not for the control plane", pressluft={"path": "/x", "size_bytes": 3})
+"""
+
+
+class EventsOfAModuleOfTheControlPlane(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        playbook = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: Gives, typed: {secret: s3cret}}
+    - {name: Hidden, typed: {secret: s3cret}, no_log: true}
+    - {name: Fails, typed: {code: WP_CLI_FAILED, secret: s3cret}}
+"""
+        inventory = "all: {hosts: {here: {ansible_connection: local}}}"
+        cls.status, cls.events, cls.output = run(playbook, inventory, {"library/typed.py": MODULE})
+
+    def test_what_it_returns_for_the_control_plane_is_an_event_before_the_end_of_its_task(self):
+        order = [event["event"] for event in self.events if event["event"] in ("task_start", "result", "task_ok")]
+        self.assertEqual(order, ["task_start", "result", "task_ok", "task_start", "task_ok", "task_start"])
+        self.assertIn({"event": "result", "data": {"path": "/x", "size_bytes": 3}}, self.events)
+
+    def test_nothing_else_of_what_it_returns_appears(self):
+        self.assertNotIn("not for the control plane", self.output)
+        self.assertNotIn("s3cret", self.output)
+
+    def test_its_code_is_told_with_its_failure(self):
+        failed = [event for event in self.events if event["event"] == "task_failed"]
+        self.assertEqual([(event["task"], event["code"]) for event in failed], [("Fails", "WP_CLI_FAILED")])
 
 
 class EventsOfOtherEnds(unittest.TestCase):

@@ -16,18 +16,21 @@ use http_session::HttpSettings;
 use jobs::{Failure, JobRunner, JobStore, LogLimit, Recover, RetryPolicy, WorkerId, Workflow};
 use nodes_domain::{Hostname, NodeStore, ProviderId};
 use operations::{
-    Accounts, Housekeeper, JobsService, NodeDecommission, NodeDeps, NodeProvision, NodesService, ProviderRegistry,
-    Reconciler, RetentionPolicy,
+    Accounts, BackupCreate, BackupKeeper, EnvCreate, EnvDelete, EnvRestore, Housekeeper, JobsService, NodeDecommission,
+    NodeDeps, NodeProvision, NodesService, ProviderRegistry, Reconciler, RetentionPolicy, SiteCreate, SiteDelete,
+    SiteDeps, SiteWork, SitesService,
 };
 use persistence_diesel::Database;
 use process_exec::{CommandRunner, Ledger, SystemClock, SystemRunner};
 use queue_apalis::{Queue, QueueSettings};
 use secrets::{Argon2Hasher, RandomTokens, XChaChaBox};
+use site_preview::HttpPreviewProbe;
 use ssh_readiness::{ManagedKeyFile, SshReadinessProbe, SshSessions};
 
 use crate::data_dir::{DataDir, DataDirLock};
 use crate::health::DatabaseHealth;
 use crate::settings::{LocalProvider, SettingError, Settings};
+use crate::site_parts;
 use crate::start_checks::{bind, check_ansible};
 
 /// How long open requests have when the server stops.
@@ -186,6 +189,7 @@ pub struct App {
     queue: Queue,
     reconciler: Reconciler,
     housekeeper: Housekeeper,
+    backup_keeper: BackupKeeper,
     accounts: Arc<Accounts>,
     ssh: Arc<SshSessions>,
     _lock: DataDirLock,
@@ -216,8 +220,7 @@ pub async fn build(
     );
     let clock = Arc::clone(&platform.clock);
     let host_id = platform.data_dir.host_id()?;
-    // Nothing stores a secret yet. Opened all the same: a key file that cannot be used is told at the start, not by a job.
-    XChaChaBox::open_or_make(&platform.data_dir.secret_keys())?;
+    let secret_box = Arc::new(XChaChaBox::open_or_make(&platform.data_dir.secret_keys())?);
     let database = Arc::new(open_database(settings, Arc::clone(&clock)).await?);
     let (ssh, keys) = (Arc::clone(&platform.ssh), Arc::clone(&platform.keys));
     ssh.reap_stale().await.map_err(told)?;
@@ -237,15 +240,30 @@ pub async fn build(
         venv: settings.ansible_venv.clone(),
         runs: platform.data_dir.path().join("run/ansible"),
     };
-    let provisioner = Arc::new(AnsibleRunner::new(Arc::clone(&platform.runner), ssh.clone(), ansible));
+    let ansible = Arc::new(AnsibleRunner::new(Arc::clone(&platform.runner), ssh.clone(), ansible));
     let node_store: Arc<dyn NodeStore> = database.clone();
+    let storages = site_parts::storages(settings, platform)?;
+    let preview = Arc::new(HttpPreviewProbe);
+    let site_work = SiteWork {
+        sites: database.clone(),
+        node_store: node_store.clone(),
+        catalog: database.clone(),
+        runtime: ansible.clone(),
+        artifacts: Arc::new(site_parts::artifacts(settings, platform)),
+        transfer: ssh.clone(),
+        ssh: ssh.clone(),
+        preview: preview.clone(),
+        probe: probe.clone(),
+        secrets: secret_box.clone(),
+        storages: storages.clone(),
+    };
     let workflows: Vec<Arc<dyn Workflow>> = vec![
         Arc::new(NodeProvision {
             store: node_store.clone(),
             registry: registry.clone(),
             keys: keys.clone(),
             ssh: ssh.clone(),
-            provisioner,
+            provisioner: ansible,
             probe: probe.clone(),
         }),
         Arc::new(NodeDecommission {
@@ -253,6 +271,12 @@ pub async fn build(
             registry: registry.clone(),
             ssh: ssh.clone(),
         }),
+        Arc::new(SiteCreate::new(site_work.clone())),
+        Arc::new(SiteDelete::new(site_work.clone())),
+        Arc::new(EnvCreate::new(site_work.clone())),
+        Arc::new(EnvDelete::new(site_work.clone())),
+        Arc::new(EnvRestore::new(site_work.clone())),
+        Arc::new(BackupCreate::new(site_work)),
     ];
     let retry = RetryPolicy::new(settings.retry_delays.clone());
     let max_attempts = retry.max_attempts();
@@ -286,11 +310,26 @@ pub async fn build(
         host_id: host_id.clone(),
         max_attempts,
     }));
+    let sites = Arc::new(SitesService::new(SiteDeps {
+        sites: database.clone(),
+        nodes: Arc::clone(&nodes),
+        node_store: node_store.clone(),
+        ssh: ssh.clone(),
+        preview,
+        secrets: secret_box,
+        tokens: Arc::new(RandomTokens::new()),
+        clock: clock.clone(),
+        signal: queue.signal(),
+        preview_domain: settings.preview_domain.clone(),
+        max_attempts,
+    }));
+    let backup_keeper = BackupKeeper::new(Arc::clone(&sites), storages, clock.clone());
     let jobs = Arc::new(JobsService::new(
         database.clone(),
         database.clone(),
         node_store.clone(),
         Arc::clone(&nodes),
+        Arc::clone(&sites),
         queue.signal(),
     ));
     let accounts = Arc::new(accounts(&database, Arc::clone(&clock)));
@@ -313,6 +352,7 @@ pub async fn build(
     )?;
     let state = ApiState {
         nodes,
+        sites,
         jobs,
         accounts: Arc::clone(&accounts),
         clock,
@@ -328,6 +368,7 @@ pub async fn build(
         queue,
         reconciler,
         housekeeper,
+        backup_keeper,
         accounts,
         ssh,
         _lock: lock,
@@ -400,7 +441,8 @@ impl App {
         }));
         let housekeeper = tokio::spawn(ends_with(stop.clone(), {
             let (housekeeper, stop) = (self.housekeeper, stop.clone());
-            async move { housekeeper.run(stop).await }
+            let backup_keeper = self.backup_keeper;
+            async move { tokio::join!(housekeeper.run(stop.clone()), backup_keeper.run(stop)) }
         }));
         let stopper = tokio::spawn({
             let stop = stop.clone();

@@ -90,9 +90,23 @@ enum Commands {
     },
     /// Say for each thing that Pressluft needs whether it works, and the next command if not
     Doctor,
+    /// WordPress and WP-CLI in the cache
+    #[command(subcommand)]
+    Artifacts(ArtifactsCommand),
     /// Manage logins, and see what was done by whom
     #[command(subcommand)]
     Admin(AdminCommand),
+}
+
+/// What can be done with WordPress and WP-CLI in the cache.
+#[derive(Subcommand)]
+pub(crate) enum ArtifactsCommand {
+    /// Fetch what is missing from the source that PRESSLUFT_ARTIFACT_SOURCE names
+    Fetch,
+    /// Say what is there
+    List,
+    /// Compare every file with its checksum; exit status 1 where one is damaged or missing
+    Verify,
 }
 
 /// What can be done with logins, and what was done by whom. Passwords are read from standard input, never from the command line.
@@ -154,6 +168,7 @@ fn run(cli: Cli) -> Result<ExitCode, RunError> {
             Commands::Serve => commands::serve::run(&settings, commands::serve::Mode::Serve).await,
             Commands::Migrate { check } => Ok(commands::migrate::run(&settings, check, cli.json).await?),
             Commands::Doctor => commands::doctor::run(&settings, cli.json).await,
+            Commands::Artifacts(command) => commands::artifacts::run(&settings, command, cli.json).await,
             Commands::Admin(command) => Ok(commands::admin::run(&settings, command, cli.json).await?),
             // Answered above: it needs no setting.
             Commands::Openapi { .. } => Ok(ExitCode::SUCCESS),

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod admin;
+pub(crate) mod artifacts;
 pub(crate) mod audit;
 pub(crate) mod doctor;
 pub(crate) mod migrate;

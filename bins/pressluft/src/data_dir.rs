@@ -91,6 +91,11 @@ impl DataDir {
         self.path.join("keys/secrets")
     }
 
+    /// The folder of backups.
+    pub fn backups(&self) -> PathBuf {
+        self.path.join("backups")
+    }
+
     /// Locks it for this process; refused where another server holds it.
     pub fn lock(&self) -> Result<DataDirLock, DataDirError> {
         let failed = |source| DataDirError::System(self.path.clone(), source);

@@ -7,6 +7,7 @@ mod commands;
 mod data_dir;
 mod health;
 mod settings;
+mod site_parts;
 mod start_checks;
 
 pub use app::{App, Platform, RunError, build, default_registry};

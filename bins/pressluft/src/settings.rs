@@ -41,6 +41,34 @@ pub struct MultipassSettings {
     pub launch_limit: Duration,
 }
 
+/// Where WordPress and WP-CLI come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArtifactSource {
+    /// The projects' own downloads.
+    Official,
+    /// The npm package that holds both.
+    Npm,
+    /// A folder that holds them; absolute.
+    Folder(PathBuf),
+}
+
+/// A bucket for backups.
+#[derive(Debug, Clone)]
+pub struct BackupBucket {
+    /// Its name.
+    pub bucket: String,
+    /// Its region.
+    pub region: String,
+    /// The storage's URL, where it is not Amazon's.
+    pub endpoint: Option<String>,
+    /// A folder in it.
+    pub prefix: Option<String>,
+    /// Who asks.
+    pub access_key_id: String,
+    /// What for proof.
+    pub secret_access_key: Secret,
+}
+
 /// The settings, checked.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -66,6 +94,12 @@ pub struct Settings {
     pub nspawn_release: Option<String>,
     /// The range of nspawn machines.
     pub nspawn_range: Option<String>,
+    /// Where WordPress and WP-CLI come from.
+    pub artifact_source: ArtifactSource,
+    /// The domain of previews, where the operator has one.
+    pub preview_domain: Option<String>,
+    /// Where backups are kept, where it is not the data directory.
+    pub backup_bucket: Option<BackupBucket>,
     /// Pressluft's playbooks and roles.
     pub ansible_dir: PathBuf,
     /// Where ansible-core is installed.
@@ -196,6 +230,16 @@ impl Settings {
                 }
             })?,
             nspawn_range: values.get("nspawn_range").map(str::to_owned),
+            artifact_source: values.parse("artifact_source", "official", |text| match text {
+                "" => Err("expected `official`, `npm` or a folder"),
+                "official" => Ok(ArtifactSource::Official),
+                "npm" => Ok(ArtifactSource::Npm),
+                // A mistyped word is no folder that is not there yet.
+                word if !word.contains('/') => Err("expected `official`, `npm` or a folder with a `/` in it"),
+                folder => Ok(ArtifactSource::Folder(source.directory.join(folder))),
+            })?,
+            preview_domain: values.optional("preview_domain", parse::domain)?,
+            backup_bucket: values.backup_bucket()?,
             ansible_venv: values
                 .get("ansible_venv")
                 .map_or(beside, |given| source.directory.join(given)),
@@ -299,6 +343,38 @@ impl Values {
         let password = Secret::new(text);
         check_password(&password).map_err(|error: UseCaseError| SettingError(format!("{place}: {error}")))?;
         Ok(Some(password))
+    }
+
+    /// All of a bucket's settings, or none. The secret is never told.
+    fn backup_bucket(&self) -> Result<Option<BackupBucket>, SettingError> {
+        let secret = self.0.get("backup_s3_secret_access_key");
+        let Some(bucket) = self.optional("backup_s3_bucket", parse::argument)? else {
+            let others = ["region", "endpoint", "prefix", "access_key_id", "secret_access_key"];
+            let lonely = others.map(|name| format!("backup_s3_{name}"));
+            return match lonely.iter().find_map(|name| self.0.get(name.as_str())) {
+                Some((_, place)) => Err(SettingError(format!("{place}: PRESSLUFT_BACKUP_S3_BUCKET is missing"))),
+                None => Ok(None),
+            };
+        };
+        let missing = |name: &str| SettingError(format!("PRESSLUFT_BACKUP_S3_{name}: needed with a bucket"));
+        Ok(Some(BackupBucket {
+            bucket,
+            region: self.parse("backup_s3_region", "us-east-1", parse::argument)?,
+            endpoint: self.optional("backup_s3_endpoint", |text| {
+                let known = text.starts_with("https://") || text.starts_with("http://");
+                known
+                    .then(|| text.to_owned())
+                    .ok_or("expected a URL such as https://storage.example.com")
+            })?,
+            prefix: self.optional("backup_s3_prefix", parse::argument)?,
+            access_key_id: self
+                .optional("backup_s3_access_key_id", parse::argument)?
+                .ok_or_else(|| missing("ACCESS_KEY_ID"))?,
+            secret_access_key: match secret {
+                Some((text, _)) if !text.is_empty() => Secret::new(text),
+                _ => return Err(missing("SECRET_ACCESS_KEY")),
+            },
+        }))
     }
 
     fn get(&self, name: &str) -> Option<&str> {

@@ -37,6 +37,7 @@ const PLACES: &[(&str, Place)] = &[
     ("ansible-runner", Level(4)),
     ("artifact-cache", Level(4)),
     ("backup-storage", Level(4)),
+    ("site-preview", Level(4)),
     ("secrets", Level(4)),
     (HTTP_SESSION, Level(4)),
     ("api", Level(5)),
@@ -130,6 +131,8 @@ fn between((name, from): (&str, Place), (dependency, to): (&str, Place)) -> Opti
         (Level(4), Level(3)) if name != HTTP_SESSION => {
             Some("adapters never see operations; they implement the traits of levels 0 to 2")
         }
+        // Sites live on nodes (docs/decisions/0013-sites-see-nodes.md).
+        (Level(2), Level(2)) if name == "sites-domain" && dependency == "nodes-domain" => None,
         (Level(upper), Level(lower)) if lower >= upper => Some("a crate depends only on lower levels"),
         (Level(_), Level(_)) => None,
     }

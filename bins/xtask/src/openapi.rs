@@ -1,5 +1,6 @@
 //! The operations of `contracts/openapi.yaml`. The file is generated, so its form is known: paths and methods stand alone
-//! on lines of two and four blanks, refusals as references to `#/components/responses`.
+//! on lines of two and four blanks, refusals as references to `#/components/responses`, or, where several share a status, as examples
+//! with their code.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,13 +20,19 @@ pub(crate) fn operations(document: &str) -> Operations {
             let name = format!("{} {path}", method.to_uppercase());
             found.insert(name.clone(), BTreeSet::new());
             operation = Some(name);
-        } else if let Some((_, rest)) = line.split_once("#/components/responses/")
+        } else if let Some(rest) = refusal(line)
             && let Some(codes) = operation.as_ref().and_then(|name| found.get_mut(name))
         {
             codes.insert(rest.trim_matches('"').to_owned());
         }
     }
     found
+}
+
+/// The code that a line refuses with, if it does.
+fn refusal(line: &str) -> Option<&str> {
+    let reference = line.split_once("#/components/responses/").map(|(_, rest)| rest);
+    reference.or_else(|| line.trim_start().strip_prefix("code: "))
 }
 
 /// The key that a line consists of, if it stands exactly so deep.
@@ -42,11 +49,13 @@ mod tests {
     fn operations_are_read_with_their_refusals() {
         let document = "openapi: \"3.1.0\"\npaths:\n  /a:\n    get:\n      responses:\n        \"200\":\n          description: x\n        \
                         \"400\":\n          \"$ref\": \"#/components/responses/bad_request\"\n    post:\n      tags:\n  \"/a/{id}\":\n    delete:\n      \
-                        responses:\n        \"404\":\n          \"$ref\": \"#/components/responses/not_found\"\ncomponents:\n  responses:\n    \
+                        responses:\n        \"404\":\n          \"$ref\": \"#/components/responses/not_found\"\n        \"409\":\n          content:\n            \
+                        application/json:\n              examples:\n                conflict:\n                  value:\n                    \
+                        code: conflict\ncomponents:\n  responses:\n    \
                         internal:\n";
         let found = operations(document);
         let expected = [
-            ("DELETE /a/{id}", vec!["not_found"]),
+            ("DELETE /a/{id}", vec!["conflict", "not_found"]),
             ("GET /a", vec!["bad_request"]),
             ("POST /a", vec![]),
         ];

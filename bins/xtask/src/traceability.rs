@@ -137,14 +137,18 @@ fn handlers(routes: &str) -> BTreeMap<String, String> {
     routes.lines().filter_map(row).collect()
 }
 
-/// The functions of a module of the API, as `module::function`. A module may be a file or a folder.
+/// The functions of a module of the API, as `module::function`, by each of the modules that it is in.
 fn api_functions(file: &TextFile) -> Vec<String> {
-    let Some(inner) = file.path.strip_prefix("crates/api/src/") else {
+    let inner = file.path.strip_prefix("crates/api/src/");
+    let Some(inner) = inner.and_then(|inner| inner.strip_suffix(".rs")) else {
         return Vec::new();
     };
-    let module = inner.split(['/', '.']).next().unwrap_or_default();
-    let found = functions(&file.text).into_iter();
-    found.map(|function| format!("{module}::{}", function.name)).collect()
+    let found = functions(&file.text);
+    let of = |module: &str| {
+        let module = module.to_owned();
+        found.iter().map(move |function| format!("{module}::{}", function.name))
+    };
+    inner.split('/').flat_map(of).collect()
 }
 
 fn by_request(registry: &Value) -> BTreeMap<String, BTreeSet<String>> {
@@ -282,6 +286,6 @@ mod tests {
             "crates/api/src/events/stream.rs",
             "pub(crate) async fn list(\n    a: B,\n) {\n}\n",
         );
-        assert_eq!(api_functions(&module), ["events::list"]);
+        assert_eq!(api_functions(&module), ["events::list", "stream::list"]);
     }
 }

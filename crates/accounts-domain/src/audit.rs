@@ -32,6 +32,14 @@ text_enum!(
         JobCancelRequested = "job.cancel_requested",
         /// A host key was pinned for a node in place of another.
         HostKeyPinned = "node.host_key_pinned",
+        /// Somebody was shown an environment's WordPress login.
+        LoginShown = "environment.login_shown",
+        /// A failed site or environment was found to work again.
+        Reset = "environment.reset",
+        /// The schedule of an environment's backups was changed.
+        BackupScheduled = "environment.backup_scheduled",
+        /// A backup was given up.
+        BackupExpired = "backup.expired",
     }
 );
 
@@ -44,6 +52,10 @@ text_enum!(
         Job = "job",
         /// A node.
         Node = "node",
+        /// An environment.
+        Environment = "environment",
+        /// A backup.
+        Backup = "backup",
     }
 );
 

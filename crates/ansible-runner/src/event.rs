@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 /// A line.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -44,6 +45,12 @@ pub(crate) enum AnsibleEvent {
         duration_ms: Option<u64>,
         #[serde(flatten)]
         trouble: Trouble,
+        /// The code of the registry that the module names.
+        code: Option<String>,
+    },
+    /// What a module returns to the control plane, before the end of its task.
+    Result {
+        data: Value,
     },
     TaskUnreachable {
         #[serde(flatten)]

@@ -57,6 +57,7 @@ impl<'a> RunProgress<'a> {
                 task,
                 duration_ms,
                 trouble,
+                ..
             } => {
                 let message = Some(trouble.in_full());
                 self.task(task, TaskStatus::Failed, *duration_ms, message).await;
@@ -79,7 +80,8 @@ impl<'a> RunProgress<'a> {
             }
             AnsibleEvent::PlayStart { name } => self.context.log(&format!("Play: {name}")).await,
             AnsibleEvent::NoHosts => self.context.log("The play matched no machine").await,
-            AnsibleEvent::Stats { .. } => {}
+            // What they hold is read when the run has ended.
+            AnsibleEvent::Result { .. } | AnsibleEvent::Stats { .. } => {}
         }
     }
 }

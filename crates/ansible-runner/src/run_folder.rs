@@ -59,12 +59,14 @@ impl RunFolder {
     }
 }
 
-/// The inventory of one machine, called `host` in `ssh_config`.
-pub(crate) fn inventory(host: &str, ssh_config: &Path, login_is_root: bool) -> Value {
+/// The inventory of one machine, called `host` in `ssh_config`. `shared` is the control socket of a connection to it that is
+/// open already; where there is none, or it ends, the run logs in by itself.
+pub(crate) fn inventory(host: &str, ssh_config: &Path, shared: Option<&Path>, login_is_root: bool) -> Value {
+    // Relative to the run's folder, where ansible-playbook is started: the path of a socket must be short.
+    let own = Path::new("ssh.sock");
     let mut variables = json!({
         "ansible_ssh_common_args": format!("-F {}", quoted(ssh_config)),
-        // Relative to the run's folder, where ansible-playbook is started: the path of a socket must be short.
-        "ansible_control_path": "ssh.sock",
+        "ansible_control_path": shared.unwrap_or(own).to_string_lossy(),
     });
     if login_is_root {
         // Such a machine need not have sudo.
@@ -127,10 +129,13 @@ mod tests {
     #[test]
     fn root_needs_no_sudo_and_a_path_with_spaces_stays_one_word() {
         let host = |value: &Value| value["all"]["hosts"]["pressluft-x"].clone();
-        let plain = host(&inventory("pressluft-x", Path::new("/data/ssh config"), false));
+        let plain = host(&inventory("pressluft-x", Path::new("/data/ssh config"), None, false));
         assert_eq!(plain["ansible_ssh_common_args"], "-F '/data/ssh config'");
+        assert_eq!(plain["ansible_control_path"], "ssh.sock");
         assert_eq!(plain["ansible_become"], Value::Null);
-        let root = host(&inventory("pressluft-x", Path::new("/data/ssh"), true));
+        let shared = Path::new("/run/x");
+        let root = host(&inventory("pressluft-x", Path::new("/data/ssh"), Some(shared), true));
+        assert_eq!(root["ansible_control_path"], "/run/x");
         assert_eq!(root["ansible_become"], false);
     }
 }

@@ -152,10 +152,12 @@ impl<T: FromStr> FromRequest for PathId<T> {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let id = request.match_info().get("id").and_then(|text| text.parse().ok());
-        let what = if request.path().starts_with("/api/jobs/") {
-            "job"
-        } else {
-            "node"
+        let what = match request.path().split('/').nth(2) {
+            Some("jobs") => "job",
+            Some("sites") => "site",
+            Some("environments") => "environment",
+            Some("backups") => "backup",
+            _ => "node",
         };
         ready(id.map(Self).ok_or_else(|| ApiError::not_found(what)))
     }

@@ -2,14 +2,14 @@
 
 use ::jobs::{Job, JobFilter, JobKind, JobStatus, JobView, StepRecord, StepStatus};
 use actix_web::{HttpResponse, web};
-use domain_kernel::{EnvironmentId, JobErrorCode, JobId, NodeId, SiteId, Timestamp};
+use domain_kernel::{BackupId, EnvironmentId, JobErrorCode, JobId, NodeId, SiteId, Timestamp};
 use http_session::{ApiError, Operator};
+use operations::RetriedJob;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::ApiState;
 use crate::extract::{NoBody, PathId, Query};
-use crate::nodes::NodeJobBody;
 use crate::page::{Listed, next_cursor, page_request};
 use crate::schema::{JobErrorCodeText, JobKindText, JobStatusText, StepStatusText};
 
@@ -34,6 +34,9 @@ pub(crate) struct JobsQuery {
     /// On this node.
     #[param(value_type = Option<String>, format = "uuid")]
     node_id: Option<NodeId>,
+    /// On this site.
+    #[param(value_type = Option<String>, format = "uuid")]
+    site_id: Option<SiteId>,
     /// How many at most.
     #[param(minimum = 1, maximum = 100, default = 50)]
     limit: Option<u32>,
@@ -60,6 +63,7 @@ pub(crate) struct JobList {
     "node_id": "01970000-0000-7000-8000-0123456789ab",
     "site_id": null,
     "environment_id": null,
+    "backup_id": null,
     "attempt_count": 1,
     "max_attempts": 3,
     "run_after": "2030-01-31T12:00:00Z",
@@ -98,6 +102,9 @@ pub(crate) struct JobBody {
     /// The environment that it works on.
     #[schema(required = true, value_type = Option<String>, format = "uuid")]
     environment_id: Option<EnvironmentId>,
+    /// The backup that it makes or restores.
+    #[schema(required = true, value_type = Option<String>, format = "uuid")]
+    backup_id: Option<BackupId>,
     /// 1 on the first run; rises after a failure that is tried again.
     attempt_count: u32,
     /// How many attempts it has in all.
@@ -166,6 +173,7 @@ impl From<JobView> for JobBody {
             node_id: job.node_id,
             site_id: job.site_id,
             environment_id: job.environment_id,
+            backup_id: job.backup_id,
             attempt_count: job.attempt_count,
             max_attempts: job.max_attempts,
             run_after: job.run_after,
@@ -205,6 +213,45 @@ pub(crate) struct CancelledJob {
     job_id: JobId,
 }
 
+/// The job that was accepted in place of one that ended badly, with what it works on.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RetriedJob, example = json!({
+    "job_id": "01970000-0000-7000-8000-00000000000c",
+    "node_id": "01970000-0000-7000-8000-0123456789ab",
+    "site_id": null,
+    "environment_id": null,
+    "backup_id": null
+}))]
+pub(crate) struct RetriedJobBody {
+    /// The new job.
+    #[schema(value_type = String, format = "uuid")]
+    job_id: JobId,
+    /// The node that it works on.
+    #[schema(required = true, value_type = Option<String>, format = "uuid")]
+    node_id: Option<NodeId>,
+    /// The site that it works on.
+    #[schema(required = true, value_type = Option<String>, format = "uuid")]
+    site_id: Option<SiteId>,
+    /// The environment that it works on.
+    #[schema(required = true, value_type = Option<String>, format = "uuid")]
+    environment_id: Option<EnvironmentId>,
+    /// The backup that it makes or restores.
+    #[schema(required = true, value_type = Option<String>, format = "uuid")]
+    backup_id: Option<BackupId>,
+}
+
+impl From<RetriedJob> for RetriedJobBody {
+    fn from(job: RetriedJob) -> Self {
+        Self {
+            job_id: job.job_id,
+            node_id: job.node_id,
+            site_id: job.site_id,
+            environment_id: job.environment_id,
+            backup_id: job.backup_id,
+        }
+    }
+}
+
 /// Jobs, newest first.
 #[utoipa::path(
     get, path = "/api/jobs", operation_id = "list_jobs", tag = "jobs", params(JobsQuery),
@@ -216,6 +263,7 @@ pub(crate) async fn list(state: web::Data<ApiState>, Query(query): Query<JobsQue
         status: query.status,
         kind: query.kind,
         node_id: query.node_id,
+        site_id: query.site_id,
     };
     let page = state.jobs.list(&filter, &request).await?;
     Ok(HttpResponse::Ok().json(JobList {
@@ -255,7 +303,7 @@ pub(crate) async fn cancel(
 #[utoipa::path(
     post, path = "/api/jobs/{id}/retry", operation_id = "retry_job", tag = "jobs",
     params(("id" = String, Path, format = "uuid", description = "The job's id")),
-    responses((status = 202, description = "Accepted as a new job.", body = NodeJobBody))
+    responses((status = 202, description = "Accepted as a new job.", body = RetriedJobBody))
 )]
 pub(crate) async fn retry(
     state: web::Data<ApiState>,
@@ -264,5 +312,5 @@ pub(crate) async fn retry(
     _body: NoBody,
 ) -> Result<HttpResponse, ApiError> {
     let job = state.jobs.retry(id, Some(operator.session.account_id)).await?;
-    Ok(HttpResponse::Accepted().json(NodeJobBody::from(job)))
+    Ok(HttpResponse::Accepted().json(RetriedJobBody::from(job)))
 }

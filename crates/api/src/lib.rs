@@ -4,6 +4,7 @@
 mod contracts;
 mod events;
 mod extract;
+mod idempotency;
 mod jobs;
 mod node_view;
 mod nodes;
@@ -13,6 +14,7 @@ mod providers;
 mod routes;
 mod schema;
 mod session;
+mod sites;
 mod ssh_key;
 mod state;
 mod status;

@@ -4,18 +4,17 @@ use std::fmt::Display;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use domain_kernel::{JobId, NodeId};
 use http_session::{ApiError, Operator};
-use nodes_domain::{Idempotency, NodeName, RemoteHost};
+use nodes_domain::{NodeName, RemoteHost};
 use operations::{CreateLocalNode, CreateRemoteNode, NodeJob};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::ApiState;
 use crate::extract::{IdempotencyKey, JsonBody, NoBody, PathId, Query};
+use crate::idempotency::{CreateHeaders, idempotency};
 use crate::node_view::{NodeBody, ReadinessBody};
 use crate::page::{Listed, next_cursor, page_request};
 
@@ -90,16 +89,6 @@ pub(crate) enum CreateNode {
     },
 }
 
-/// The headers of a request for a node; read by [`IdempotencyKey`].
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "for the OpenAPI document only")]
-struct CreateHeaders {
-    /// Visible ASCII characters. The same request with the same key is accepted once.
-    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 200)]
-    idempotency_key: Option<String>,
-}
-
 /// A job that was accepted for a node.
 #[derive(Serialize, ToSchema)]
 #[schema(as = NodeJob, example = json!({
@@ -159,11 +148,7 @@ pub(crate) async fn create(
     body: JsonBody<CreateNode>,
 ) -> Result<HttpResponse, ApiError> {
     let by = Some(operator.session.account_id);
-    let idempotency = key.map(|key| Idempotency {
-        account_id: operator.session.account_id,
-        key,
-        request_hash: request_hash(&request, &body.raw),
-    });
+    let idempotency = idempotency(operator.session.account_id, key, &request, &body.raw);
     let created = match accept(body.value)? {
         Accepted::Local(local) => state.nodes.create_local(local, idempotency, by).await?,
         Accepted::Remote(remote) => state.nodes.create_remote(remote, idempotency, by).await?,
@@ -230,15 +215,6 @@ fn public_address(text: &str) -> Result<IpAddr, ApiError> {
 fn node_name(name: Option<String>) -> Result<Option<NodeName>, ApiError> {
     let name = name.map(|name| name.parse()).transpose();
     name.map_err(|error: nodes_domain::NameError| ApiError::bad_request(format!("`name`: {error}.")))
-}
-
-/// SHA-256 over method, path and body, hexadecimal. The parts cannot run into each other: neither a method nor a path
-/// holds a line feed.
-fn request_hash(request: &HttpRequest, body: &Bytes) -> String {
-    let mut hash = Sha256::new();
-    hash.update(format!("{}\n{}\n", request.method(), request.path()));
-    hash.update(body);
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One node.

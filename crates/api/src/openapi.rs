@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use domain_kernel::ApiErrorCode;
+use utoipa::openapi::example::{Example, ExampleBuilder};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{AdditionalProperties, Object, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
@@ -13,7 +14,8 @@ use utoipa::{Modify, OpenApi as _, PartialSchema, ToSchema};
 use crate::nodes::CreateNode;
 use crate::routes::{Access, Body, ENDPOINTS, Endpoint};
 use crate::schema::ApiErrorCodeText;
-use crate::{events, jobs, nodes, providers, session, ssh_key, status};
+use crate::sites::{backups, environments};
+use crate::{events, jobs, nodes, providers, session, sites, ssh_key, status};
 
 const SCHEME: &str = "session";
 
@@ -30,6 +32,10 @@ const SCHEME: &str = "session";
         session::login, session::logout, session::show,
         nodes::list, nodes::create, nodes::show, nodes::delete, nodes::provision, nodes::check,
         nodes::pin_host_key,
+        sites::list, sites::create, sites::show, sites::delete, sites::reset,
+        environments::list, environments::create, environments::show, environments::delete, environments::reset,
+        environments::wordpress_version, environments::wordpress_login,
+        backups::list, backups::create, backups::show, backups::delete, backups::set_schedule, backups::restore,
         ssh_key::show, providers::list,
         jobs::list, jobs::show, jobs::cancel, jobs::retry,
         events::list, events::of_job,
@@ -39,6 +45,8 @@ const SCHEME: &str = "session";
     tags(
         (name = "session", description = "Logging in and out"),
         (name = "nodes", description = "Machines that sites live on"),
+        (name = "sites", description = "WordPress on nodes: sites and their environments"),
+        (name = "backups", description = "Backups of environments, and restores"),
         (name = "jobs", description = "What is being done, and what happens meanwhile"),
         (name = "status", description = "How the server is"),
     ),
@@ -95,6 +103,11 @@ fn error_example(code: ApiErrorCode) -> serde_json::Value {
     serde_json::json!({"code": code, "message": code.summary()})
 }
 
+fn named_example(code: ApiErrorCode) -> (String, RefOr<Example>) {
+    let example = ExampleBuilder::new().value(Some(error_example(code))).build();
+    (code.to_string(), RefOr::T(example))
+}
+
 struct FromTable;
 
 impl Modify for FromTable {
@@ -126,6 +139,7 @@ fn operation<'a>(document: &'a mut OpenApi, endpoint: &Endpoint) -> Option<&'a m
     match endpoint.method {
         "GET" => item.get.as_mut(),
         "POST" => item.post.as_mut(),
+        "PUT" => item.put.as_mut(),
         "DELETE" => item.delete.as_mut(),
         _ => None,
     }
@@ -138,16 +152,20 @@ fn describe(operation: &mut Operation, endpoint: &Endpoint) {
         Access::Session => Some(vec![session()]),
         Access::SessionOrThisHost => Some(vec![session(), SecurityRequirement::default()]),
     };
+    let mut by_status: BTreeMap<u16, Vec<ApiErrorCode>> = BTreeMap::new();
     for code in refusals(endpoint) {
-        let reference = Ref::from_response_name(code.as_str());
-        operation
-            .responses
-            .responses
-            .insert(code.status().to_string(), RefOr::Ref(reference));
+        by_status.entry(code.status()).or_default().push(code);
+    }
+    for (status, codes) in by_status {
+        let answer = match codes.as_slice() {
+            [code] => RefOr::Ref(Ref::from_response_name(code.as_str())),
+            several => RefOr::T(one_of(several)),
+        };
+        operation.responses.responses.insert(status.to_string(), answer);
     }
 }
 
-/// The codes with which an endpoint can refuse, one for each status.
+/// The codes with which an endpoint can refuse.
 fn refusals(endpoint: &Endpoint) -> Vec<ApiErrorCode> {
     let mut codes = endpoint.errors.to_vec();
     codes.push(ApiErrorCode::Internal);
@@ -167,6 +185,20 @@ fn refusals(endpoint: &Endpoint) -> Vec<ApiErrorCode> {
         ]),
     }
     codes
+}
+
+/// The answer of a status that several codes share.
+fn one_of(codes: &[ApiErrorCode]) -> Response {
+    let meanings: Vec<_> = codes
+        .iter()
+        .map(|code| format!("`{code}`: {}", code.summary()))
+        .collect();
+    let mut content = Content::new(Some(RefOr::Ref(Ref::from_schema_name(ErrorSchema::name()))));
+    content.examples = codes.iter().map(|code| named_example(*code)).collect();
+    ResponseBuilder::new()
+        .description(meanings.join(" "))
+        .content("application/json", content)
+        .build()
 }
 
 fn refusal(code: ApiErrorCode) -> Response {

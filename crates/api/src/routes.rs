@@ -7,11 +7,13 @@ use actix_web::guard::fn_guard;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, Route, web};
 use domain_kernel::ApiErrorCode::{
-    self, BadRequest, Conflict, JobNotCancellable, NodeUnreachable, NotFound, TooManyRequests, Unauthorized,
+    self, BadRequest, Conflict, EnvironmentNotActive, JobNotCancellable, NoNodeAvailable, NodeInUse, NodeNotReady,
+    NodeUnreachable, NotFound, ResetValidationFailed, ResourceNotFailed, TooManyRequests, Unauthorized, WpCliError,
 };
 use http_session::{ApiError, HttpSettings, guard, harden, require_session};
 
-use crate::{ApiState, events, jobs, nodes, providers, session, ssh_key, status};
+use crate::sites::{backups, environments};
+use crate::{ApiState, events, jobs, nodes, providers, session, sites, ssh_key, status};
 
 /// Who may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,16 +71,34 @@ endpoints! {
     GET    "/api/nodes"                      Session Unread nodes::list           => [BadRequest];
     POST   "/api/nodes"                      Session Json   nodes::create         => [Conflict];
     GET    "/api/nodes/{id}"                 Session Unread nodes::show           => [NotFound];
-    DELETE "/api/nodes/{id}"                 Session Empty  nodes::delete         => [NotFound, Conflict];
+    DELETE "/api/nodes/{id}"                 Session Empty  nodes::delete         => [NotFound, Conflict, NodeInUse];
     POST   "/api/nodes/{id}/provision"       Session Empty  nodes::provision      => [NotFound, Conflict];
     POST   "/api/nodes/{id}/readiness-check" Session Empty  nodes::check          => [NotFound];
     POST   "/api/nodes/{id}/host-key"        Session Json   nodes::pin_host_key   => [NotFound, Conflict, NodeUnreachable];
+    GET    "/api/sites"                      Session Unread sites::list           => [BadRequest];
+    POST   "/api/sites"                      Session Json   sites::create         => [NotFound, Conflict, NodeNotReady, NoNodeAvailable];
+    GET    "/api/sites/{id}"                 Session Unread sites::show           => [NotFound];
+    DELETE "/api/sites/{id}"                 Session Json   sites::delete         => [NotFound, Conflict];
+    POST   "/api/sites/{id}/reset"           Session Empty  sites::reset          => [NotFound, Conflict, ResourceNotFailed, ResetValidationFailed];
+    GET    "/api/sites/{id}/environments"    Session Unread environments::list    => [NotFound];
+    POST   "/api/sites/{id}/environments"    Session Json   environments::create  => [NotFound, Conflict, EnvironmentNotActive, NodeNotReady];
+    GET    "/api/environments/{id}"          Session Unread environments::show    => [NotFound];
+    DELETE "/api/environments/{id}"          Session Json   environments::delete  => [NotFound, Conflict];
+    POST   "/api/environments/{id}/reset"    Session Empty  environments::reset   => [NotFound, Conflict, ResourceNotFailed, ResetValidationFailed];
+    GET    "/api/environments/{id}/wordpress-version" Session Unread environments::wordpress_version => [NotFound, NodeUnreachable, WpCliError];
+    POST   "/api/environments/{id}/wordpress-login"   Session Empty  environments::wordpress_login   => [NotFound];
+    GET    "/api/environments/{id}/backups"  Session Unread backups::list         => [BadRequest, NotFound];
+    POST   "/api/environments/{id}/backups"  Session Json   backups::create       => [NotFound, Conflict, EnvironmentNotActive];
+    PUT    "/api/environments/{id}/backup-schedule"   Session Json   backups::set_schedule           => [NotFound, Conflict];
+    POST   "/api/environments/{id}/restore"  Session Json   backups::restore      => [NotFound, Conflict];
+    GET    "/api/backups/{id}"               Session Unread backups::show         => [NotFound];
+    DELETE "/api/backups/{id}"               Session Empty  backups::delete       => [NotFound, Conflict];
     GET    "/api/ssh-key"                    Session Unread ssh_key::show         => [];
     GET    "/api/providers"                  Session Unread providers::list       => [];
     GET    "/api/jobs"                       Session Unread jobs::list            => [BadRequest];
     GET    "/api/jobs/{id}"                  Session Unread jobs::show            => [NotFound];
     POST   "/api/jobs/{id}/cancel"           Session Empty  jobs::cancel          => [NotFound, JobNotCancellable];
-    POST   "/api/jobs/{id}/retry"            Session Empty  jobs::retry           => [NotFound, Conflict];
+    POST   "/api/jobs/{id}/retry"            Session Empty  jobs::retry           => [NotFound, Conflict, EnvironmentNotActive];
     GET    "/api/jobs/{id}/events"           Session Unread events::of_job        => [BadRequest, NotFound, TooManyRequests];
     GET    "/api/events"                     Session Unread events::list          => [BadRequest, TooManyRequests];
     GET    "/api/metrics"                    Session Unread status::metrics       => [];

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use domain_kernel::{ApiErrorCode, JobErrorCode};
 use jobs::{EventKind, JobKind, JobStatus, StepStatus};
 use nodes_domain::{AcquisitionSource, NodeStatus, ReasonCode};
+use sites_domain::{
+    BackupScope, BackupStatus, BackupTrigger, EnvironmentStatus, EnvironmentType, PromotionPreset, SiteStatus,
+};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
@@ -47,6 +50,22 @@ text_schemas! {
     NodeStatusText "NodeStatus" = NodeStatus::ALL;
     /// Why a node is not ready.
     ReasonCodeText "ReasonCode" = ReasonCode::ALL;
+    /// Where a site stands.
+    SiteStatusText "SiteStatus" = SiteStatus::ALL;
+    /// Where an environment stands.
+    EnvironmentStatusText "EnvironmentStatus" = EnvironmentStatus::ALL;
+    /// What an environment is for.
+    EnvironmentTypeText "EnvironmentType" = EnvironmentType::ALL;
+    /// What a copy is for.
+    CopyTypeText "CopyType" = [EnvironmentType::Staging, EnvironmentType::Clone];
+    /// What a promotion of an environment leaves as it is in production.
+    PromotionPresetText "PromotionPreset" = PromotionPreset::ALL;
+    /// What a backup holds.
+    BackupScopeText "BackupScope" = BackupScope::ALL;
+    /// Where a backup stands.
+    BackupStatusText "BackupStatus" = BackupStatus::ALL;
+    /// Who wanted a backup.
+    BackupTriggerText "BackupTrigger" = BackupTrigger::ALL;
     /// Where a node comes from: a machine that the local provider makes, or a host of the operator's.
     AcquisitionSourceText "AcquisitionSource" = [AcquisitionSource::Local, AcquisitionSource::Remote];
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain_kernel::Clock;
-use operations::{Accounts, JobsService, NodesService};
+use operations::{Accounts, JobsService, NodesService, SitesService};
 
 use crate::stream::Streams;
 
@@ -20,6 +20,8 @@ pub trait Health: Send + Sync {
 pub struct ApiState {
     /// Nodes.
     pub nodes: Arc<NodesService>,
+    /// Sites.
+    pub sites: Arc<SitesService>,
     /// Jobs.
     pub jobs: Arc<JobsService>,
     /// Accounts and sessions.

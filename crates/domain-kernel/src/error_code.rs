@@ -86,20 +86,38 @@ job_codes! {
         "The machine did not prove ready." "Read the reasons under the node's readiness; each says what to do.";
     NodeReleaseFailed "NODE_RELEASE_FAILED" true
         "The machine could not be removed whole." "It is tried again by itself; if it goes on, the message says what is left: remove it, then delete the node again.";
+    ArtifactUnavailable "ARTIFACT_UNAVAILABLE" true
+        "WordPress or WP-CLI could not be fetched." "It is tried again by itself; if it goes on, check the source that PRESSLUFT_ARTIFACT_SOURCE names, by `pressluft artifacts fetch`.";
+    ArtifactChecksumMismatch "ARTIFACT_CHECKSUM_MISMATCH" false
+        "WordPress or WP-CLI is not what its checksum says." "Run `pressluft artifacts verify`, remove the file that it names from the cache, then ask for the job again.";
+    WpCliFailed "WP_CLI_FAILED" true
+        "A command of WP-CLI failed on the node." "It is tried again by itself; if it goes on, read what the command printed in the job's log.";
+    CloneVerificationFailed "CLONE_VERIFICATION_FAILED" true
+        "The copy still names its source, or a value in it does not parse any more." "It is tried again by itself; if it goes on, read in the job's log which table it is, and correct it in the source.";
+    PreviewUnreachable "PREVIEW_UNREACHABLE" true
+        "The preview did not prove itself." "It is tried again by itself; if it goes on, ask the preview's URL, and read the logs of nginx and PHP on the node.";
+    BackupStorageFailed "BACKUP_STORAGE_FAILED" true
+        "The backup storage did not take or give a backup." "It is tried again by itself; if it goes on, check the storage that the message names, and its settings.";
+    BackupChecksumMismatch "BACKUP_CHECKSUM_MISMATCH" false
+        "The stored backup is not what was stored." "Nothing was touched. Restore another backup, and look at the storage that the message names.";
+    BackupArtifactInvalid "BACKUP_ARTIFACT_INVALID" false
+        "The backup cannot be restored." "The environment is as it was. Restore another backup; the message says what is wrong with this one.";
+    RestoreRolledBack "RESTORE_ROLLED_BACK" false
+        "What was restored did not pass its checks." "The environment is as it was before. Read in the job's log which check failed, then restore another backup.";
     AnsibleHostUnreachable "ANSIBLE_HOST_UNREACHABLE" true
-        "The machine stopped answering during provisioning." "It is tried again by itself; if it goes on, check that the machine runs and answers SSH.";
+        "The machine stopped answering during the work." "It is tried again by itself; if it goes on, check that the machine runs and answers SSH.";
     AnsibleHostFailed "ANSIBLE_HOST_FAILED" true
-        "A provisioning task failed on the machine." "It is tried again by itself; if it goes on, read the failed task in the job's log.";
+        "A task failed on the machine." "It is tried again by itself; if it goes on, read the failed task in the job's log.";
     AnsibleSyntaxError "ANSIBLE_SYNTAX_ERROR" false
-        "The provisioning playbook cannot be read." "Reinstall Pressluft's `ansible` folder, or correct the playbook that the job's log names.";
+        "The playbook cannot be read." "Reinstall Pressluft's `ansible` folder, or correct the playbook that the job's log names.";
     AnsiblePlayError "ANSIBLE_PLAY_ERROR" false
-        "The provisioning play could not start." "Run `scripts/setup` again and read the job's log.";
+        "The play could not start." "Run `scripts/setup` again and read the job's log.";
     AnsibleUnexpectedError "ANSIBLE_UNEXPECTED_ERROR" false
         "Ansible ended in an error of its own." "Read the job's log, then run `scripts/setup` again.";
     AnsibleUnknownExit "ANSIBLE_UNKNOWN_EXIT" false
-        "Ansible ended in a way that Pressluft does not know." "Read the job's log, then provision the node again.";
+        "Ansible ended in a way that Pressluft does not know." "Read the job's log, then ask for the job again.";
     AnsibleTimeout "ANSIBLE_TIMEOUT" false
-        "Provisioning took longer than its limit." "Look at the load of the machine and at the last task in the job's log, then provision the node again.";
+        "Ansible took longer than its limit." "Look at the load of the machine and at the last task in the job's log, then ask for the job again.";
     JobTimeout "JOB_TIMEOUT" false
         "The job took longer than its limit." "Look at the step that it stopped in, then ask for it again.";
     WorkerLost "WORKER_LOST" false
@@ -157,10 +175,24 @@ api_codes! {
         "The path exists, the method does not." "Use a method that the answer's `Allow` header names.";
     Conflict "conflict" 409
         "The request does not fit the present state." "Look at what the message names, wait for its job or cancel it, then ask again.";
+    NodeNotReady "node_not_ready" 409
+        "The node is not ready for sites." "Read the reasons under `details`; each says what to do. Then ask again, or name another node.";
+    NodeInUse "node_in_use" 409
+        "Environments live on the node." "Delete them or their sites first, then ask again.";
+    NoNodeAvailable "no_node_available" 409
+        "There is no ready node." "Create a node, wait until it is active, then ask again.";
+    EnvironmentNotActive "environment_not_active" 409
+        "The environment is not active." "Wait for its job. If it is failed, reset, restore or delete it.";
+    ResourceNotFailed "resource_not_failed" 409
+        "Only what is failed can be reset." "Look at its status; nothing needs to be done.";
+    ResetValidationFailed "reset_validation_failed" 409
+        "The environment did not prove that it works." "Mend what the message names, restore a backup, or delete it.";
     JobNotCancellable "job_not_cancellable" 409
         "The job has ended already." "Look at the job: its status says how it ended.";
     NodeUnreachable "node_unreachable" 502
         "The node's machine does not answer." "Check that the machine runs and answers SSH from the control plane's host, then ask again.";
+    WpCliError "wp_cli_error" 502
+        "WordPress did not answer on the node." "Read what the message says; look at the environment's preview and at its node's readiness.";
     PayloadTooLarge "payload_too_large" 413
         "The body is larger than 64 KiB." "Send a smaller body.";
     UnsupportedMediaType "unsupported_media_type" 415

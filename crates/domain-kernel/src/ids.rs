@@ -113,6 +113,10 @@ typed_id!(
     EnvironmentId
 );
 typed_id!(
+    /// A backup of an environment.
+    BackupId
+);
+typed_id!(
     /// An operator's account.
     AccountId
 );

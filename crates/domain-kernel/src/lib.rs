@@ -11,5 +11,5 @@ mod secret;
 pub use cancel::{CancelToken, Limits, StopReason};
 pub use clock::{Clock, Timestamp, TimestampError};
 pub use error_code::{ApiErrorCode, JobErrorCode, UnknownCode};
-pub use ids::{AccountId, EnvironmentId, IdError, JobId, NodeId, ShortId, SiteId};
+pub use ids::{AccountId, BackupId, EnvironmentId, IdError, JobId, NodeId, ShortId, SiteId};
 pub use secret::Secret;

@@ -141,11 +141,25 @@ impl From<UseCaseError> for ApiError {
                 refusal.0.header = Some((RETRY_AFTER, HeaderValue::from(retry_after_s)));
                 refusal
             }
+            UseCaseError::NodeNotReady { reasons, .. } => {
+                let reasons = reasons.iter().map(
+                    |guidance| serde_json::json!({"reason_code": guidance.reason_code, "message": guidance.message}),
+                );
+                refusal.with_details(serde_json::json!({"reasons": reasons.collect::<serde_json::Value>()}))
+            }
+            UseCaseError::NodeInUse { environments } => {
+                refusal.with_details(serde_json::json!({"environments": environments}))
+            }
             UseCaseError::Invalid(_)
             | UseCaseError::Unauthorized(_)
             | UseCaseError::NotFound(_)
             | UseCaseError::Conflict(_)
             | UseCaseError::NodeUnreachable(_)
+            | UseCaseError::NoNodeAvailable
+            | UseCaseError::EnvironmentNotActive(_)
+            | UseCaseError::ResourceNotFailed(_)
+            | UseCaseError::ResetValidationFailed(_)
+            | UseCaseError::WpCliError(_)
             | UseCaseError::JobNotCancellable => refusal,
         }
     }
@@ -153,6 +167,9 @@ impl From<UseCaseError> for ApiError {
 
 #[cfg(test)]
 mod tests {
+    use nodes_domain::{Guidance, ReasonCode};
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -169,5 +186,66 @@ mod tests {
     fn too_many_requests_say_when_to_come_back() {
         let response = ApiError::from(UseCaseError::TooManyRequests { retry_after_s: 7 }).error_response();
         assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), "7");
+    }
+
+    fn details(error: UseCaseError) -> (u16, ErrorBody) {
+        let error = ApiError::from(error);
+        (error.status_code().as_u16(), error.0.body)
+    }
+
+    #[test]
+    fn a_node_that_is_not_ready_says_every_reason_and_what_to_do() {
+        let reasons = [ReasonCode::SudoUnavailable, ReasonCode::RuntimeMissing].map(|reason_code| Guidance {
+            reason_code,
+            message: reason_code.guidance().to_owned(),
+        });
+        let text = "The node `first` is not ready for sites.".to_owned();
+        let reasons = reasons.to_vec();
+        let (status, body) = details(UseCaseError::NodeNotReady { text, reasons });
+        assert_eq!((status, body.code), (409, ApiErrorCode::NodeNotReady));
+        assert_eq!(body.message, "The node `first` is not ready for sites.");
+        let expected = [ReasonCode::SudoUnavailable, ReasonCode::RuntimeMissing]
+            .map(|reason| json!({"reason_code": reason.as_str(), "message": reason.guidance()}));
+        assert_eq!(body.details, Some(json!({ "reasons": expected })));
+    }
+
+    #[test]
+    fn a_node_in_use_says_how_many_environments_live_on_it() {
+        let (status, body) = details(UseCaseError::NodeInUse { environments: 3 });
+        assert_eq!((status, body.code), (409, ApiErrorCode::NodeInUse));
+        assert_eq!(body.details, Some(json!({"environments": 3})));
+        assert!(body.message.starts_with("3 environments"));
+    }
+
+    #[test]
+    fn refusals_of_sites_have_their_codes_and_statuses_and_no_details() {
+        let text = || "Why.".to_owned();
+        for (error, status, code) in [
+            (UseCaseError::NoNodeAvailable, 409, ApiErrorCode::NoNodeAvailable),
+            (
+                UseCaseError::EnvironmentNotActive(text()),
+                409,
+                ApiErrorCode::EnvironmentNotActive,
+            ),
+            (
+                UseCaseError::ResourceNotFailed(text()),
+                409,
+                ApiErrorCode::ResourceNotFailed,
+            ),
+            (
+                UseCaseError::ResetValidationFailed(text()),
+                409,
+                ApiErrorCode::ResetValidationFailed,
+            ),
+            (UseCaseError::WpCliError(text()), 502, ApiErrorCode::WpCliError),
+            (
+                UseCaseError::NodeUnreachable(text()),
+                502,
+                ApiErrorCode::NodeUnreachable,
+            ),
+        ] {
+            let (met, body) = details(error);
+            assert_eq!((met, body.code, body.details), (status, code, None));
+        }
     }
 }

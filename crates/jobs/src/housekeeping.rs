@@ -11,7 +11,8 @@ pub struct PruneCut {
     /// Sessions that have ended by then.
     pub now: Timestamp,
     /// Jobs that ended before then, with their steps and events; events without a job and Idempotency-Keys from before
-    /// then. Never a node's newest job: it says how the node came to be what it is.
+    /// then. Never a node's newest job of its own, nor the newest of a site that is there: it says how the node or the
+    /// site came to be what it is.
     pub finished_before: Timestamp,
     /// Lines of the audit log from before then.
     pub audit_before: Timestamp,

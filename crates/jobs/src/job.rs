@@ -1,6 +1,6 @@
 //! A job: one piece of work on a machine, accepted by a request and run in the background.
 
-use domain_kernel::{AccountId, EnvironmentId, JobId, NodeId, SiteId, Timestamp};
+use domain_kernel::{AccountId, BackupId, EnvironmentId, JobId, NodeId, SiteId, Timestamp};
 
 use crate::{Failure, text_enum};
 
@@ -11,6 +11,18 @@ text_enum!(
         NodeProvision = "node_provision",
         /// Give the machine back and forget the node.
         NodeDecommission = "node_decommission",
+        /// Make a site's production environment and prove its preview.
+        SiteCreate = "site_create",
+        /// Remove a site with all its environments and backups.
+        SiteDelete = "site_delete",
+        /// Make an environment as a copy of another and prove its preview.
+        EnvCreate = "env_create",
+        /// Remove an environment and its backups.
+        EnvDelete = "env_delete",
+        /// Bring an environment back to what a backup holds.
+        EnvRestore = "env_restore",
+        /// Take a backup of an environment and store it.
+        BackupCreate = "backup_create",
     }
 );
 
@@ -22,6 +34,17 @@ impl JobKind {
                 "Acquires a machine, puts Pressluft's key on it, provisions it and proves it ready over SSH."
             }
             Self::NodeDecommission => "Gives a node's machine back, leaving nothing behind, and retires the node.",
+            Self::SiteCreate => "Makes a site's production environment on a ready node and proves its preview.",
+            Self::SiteDelete => "Removes a site with all its environments and backups.",
+            Self::EnvCreate => {
+                "Makes an environment as a copy of another, rewrites its addresses and proves its preview."
+            }
+            Self::EnvDelete => "Removes an environment with its backups.",
+            Self::EnvRestore => {
+                "Keeps a checkpoint of an environment, restores a backup beside it, switches, and proves the preview, or \
+                 switches back."
+            }
+            Self::BackupCreate => "Takes a backup of an environment, stores it, and reads it back.",
         }
     }
 }
@@ -102,6 +125,8 @@ pub struct NewJob {
     pub site_id: Option<SiteId>,
     /// The environment that it works on.
     pub environment_id: Option<EnvironmentId>,
+    /// The backup that it makes or restores.
+    pub backup_id: Option<BackupId>,
     /// Keys that no other running job may hold meanwhile.
     pub exclusion_keys: Vec<ExclusionKey>,
     /// How many attempts it has in all, the first included.
@@ -120,9 +145,34 @@ impl NewJob {
             node_id: Some(node_id),
             site_id: None,
             environment_id: None,
+            backup_id: None,
             exclusion_keys: vec![ExclusionKey::node(node_id)],
             max_attempts,
             requested_by: None,
+        }
+    }
+
+    /// A job on an environment of a site, which runs alone on the site and on its node.
+    pub fn on_environment(
+        kind: JobKind,
+        node_id: NodeId,
+        site_id: SiteId,
+        environment_id: EnvironmentId,
+        max_attempts: u32,
+    ) -> Self {
+        Self {
+            site_id: Some(site_id),
+            environment_id: Some(environment_id),
+            exclusion_keys: vec![ExclusionKey::site(site_id), ExclusionKey::node(node_id)],
+            ..Self::on_node(kind, node_id, max_attempts)
+        }
+    }
+
+    /// The same job, making or restoring a backup.
+    pub fn with_backup(self, backup_id: BackupId) -> Self {
+        Self {
+            backup_id: Some(backup_id),
+            ..self
         }
     }
 
@@ -150,6 +200,8 @@ pub struct Job {
     pub site_id: Option<SiteId>,
     /// The environment that it works on.
     pub environment_id: Option<EnvironmentId>,
+    /// The backup that it makes or restores.
+    pub backup_id: Option<BackupId>,
     /// 1 on the first run; rises only after a retryable failure, not after a lost worker.
     pub attempt_count: u32,
     /// How many attempts it has in all.

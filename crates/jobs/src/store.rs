@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain_kernel::{AccountId, JobId, NodeId, Timestamp};
+use domain_kernel::{AccountId, JobId, NodeId, SiteId, Timestamp};
 
 use crate::{Event, Failure, Job, JobKind, JobStatus, NewEvent, Page, PageRequest, StepRecord, StepStatus, WorkerId};
 
@@ -25,6 +25,12 @@ pub enum StoreError {
     NodeBusy {
         /// That job.
         job_id: JobId,
+    },
+    /// Environments live on the node.
+    #[error("{environments} environments live on the node")]
+    NodeInUse {
+        /// How many.
+        environments: u64,
     },
     /// Something unique exists already.
     #[error("{0}")]
@@ -166,6 +172,8 @@ pub struct JobFilter {
     pub kind: Option<JobKind>,
     /// On this node.
     pub node_id: Option<NodeId>,
+    /// On this site.
+    pub site_id: Option<SiteId>,
 }
 
 /// Which events are wanted, in order of their sequence.
@@ -218,8 +226,11 @@ pub trait JobCatalog: Send + Sync {
     /// Events, oldest first.
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
 
-    /// The newest job of each of these nodes that has one.
+    /// The newest job of each of these nodes that has one: of the node as such, jobs of sites on it left out.
     async fn latest_jobs(&self, node_ids: &[NodeId]) -> Result<Vec<JobView>, StoreError>;
+
+    /// The newest job of a site, if it has one.
+    async fn latest_job_of_site(&self, site_id: SiteId) -> Result<Option<JobView>, StoreError>;
 
     /// The newest `limit` events of a job, oldest first.
     async fn latest_events(&self, job_id: JobId, limit: u32) -> Result<Vec<Event>, StoreError>;

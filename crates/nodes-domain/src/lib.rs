@@ -1,7 +1,8 @@
 //! Nodes: what they are, what a provider of them must do, and when one is ready.
 //!
 //! Here live plain types and the traits that adapters implement: [`NodeProvider`], [`SshAccess`], [`ReadinessProbe`],
-//! [`NodeProvisioner`], [`ManagedKeys`], [`HostKeyScan`], [`OwnHost`], [`NodeStore`]. No runtime, no SQL, no process is started here.
+//! [`NodeProvisioner`], [`ManagedKeys`], [`HostKeyScan`], [`OwnHost`], [`NodeStore`],
+//! [`SshTransfer`]. No runtime, no SQL, no process is started here.
 
 mod node;
 mod provider;
@@ -11,6 +12,7 @@ mod remote;
 mod ssh;
 mod store;
 mod target;
+mod transfer;
 
 pub use node::{AcquisitionSource, NameError, Node, NodeName, NodeStatus, ProviderId};
 pub use provider::{
@@ -30,3 +32,4 @@ pub use store::{
     check_host_key,
 };
 pub use target::{HostKey, HostKeyError, NodeTarget};
+pub use transfer::{ByteSink, ByteSource, SshTransfer, TransferError};

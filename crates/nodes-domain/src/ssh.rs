@@ -96,6 +96,12 @@ pub trait SshAccess: Send + Sync {
     /// path. In it the machine is called by its instance name, `pressluft-<short id>`.
     async fn config(&self, node_id: NodeId, target: &NodeTarget) -> Result<PathBuf, Failure>;
 
+    /// The control socket (`ssh -S`) of the connection that commands share, where one is open to this target now: another
+    /// program may run one command at a time over it and be spared a login.
+    async fn shared_connection(&self, _node_id: NodeId, _target: &NodeTarget) -> Option<PathBuf> {
+        None
+    }
+
     /// Closes connections to the node and removes its files.
     async fn forget(&self, node_id: NodeId) -> Result<(), Failure>;
 }

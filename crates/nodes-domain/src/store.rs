@@ -153,7 +153,8 @@ pub trait NodeStore: Send + Sync {
     /// Nodes, newest first, the decommissioned ones left out unless asked for.
     async fn nodes(&self, include_decommissioned: bool, page: &PageRequest) -> Result<Page<Node>, StoreError>;
 
-    /// Nodes of this host in one of `statuses` that have no job waiting or running.
+    /// Nodes of this host in one of `statuses` that have no job waiting or running. Here and below, a node's jobs are those
+    /// of the node as such: jobs of sites on it are none of them.
     async fn idle_nodes(&self, host_id: &str, statuses: &[NodeStatus]) -> Result<Vec<Node>, StoreError>;
 
     /// How many there are.
@@ -161,7 +162,8 @@ pub trait NodeStore: Send + Sync {
 
     /// Moves a node to `status` and writes the job that does what this means, if the node still has `version`. A job of
     /// the node that waits is cancelled where `cancel_waiting`; otherwise it, like one that runs, is
-    /// [`StoreError::NodeBusy`].
+    /// [`StoreError::NodeBusy`]. A node that environments live on does not become `decommissioning`:
+    /// [`StoreError::NodeInUse`].
     async fn enqueue(
         &self,
         id: NodeId,

@@ -1,8 +1,9 @@
 //! How a use case can fail, without saying anything of HTTP.
 
-use accounts_domain::{AccountStoreError, HashError};
+use accounts_domain::{AccountStoreError, HashError, SecretBoxError};
 use domain_kernel::ApiErrorCode;
 use jobs::{Failure, StoreError};
+use nodes_domain::Guidance;
 
 /// Why a use case did not do as asked. The text of `Display` is for the client; sources are for the log.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,35 @@ pub enum UseCaseError {
     /// The machine does not answer a request that needs it.
     #[error("The machine does not answer: {0}")]
     NodeUnreachable(String),
+    /// The node is not ready for sites.
+    #[error("{text}")]
+    NodeNotReady {
+        /// What it was asked for, and that it is not ready.
+        text: String,
+        /// Why, and what to do about each.
+        reasons: Vec<Guidance>,
+    },
+    /// Environments live on the node.
+    #[error("{environments} environments live on this node. Delete them or their sites first.")]
+    NodeInUse {
+        /// How many.
+        environments: u64,
+    },
+    /// No node is ready.
+    #[error("There is no ready node. Create one, wait until it is active, then repeat the request.")]
+    NoNodeAvailable,
+    /// The environment is not active.
+    #[error("{0}")]
+    EnvironmentNotActive(String),
+    /// Only what is failed can be reset.
+    #[error("{0}")]
+    ResourceNotFailed(String),
+    /// What was to be reset does not work.
+    #[error("{0}")]
+    ResetValidationFailed(String),
+    /// WordPress did not answer on the node.
+    #[error("WordPress did not answer on the node: {0}")]
+    WpCliError(String),
     /// The job has ended.
     #[error("The job has ended already; there is nothing to cancel.")]
     JobNotCancellable,
@@ -45,6 +75,13 @@ impl UseCaseError {
             Self::NotFound(_) => ApiErrorCode::NotFound,
             Self::Conflict(_) => ApiErrorCode::Conflict,
             Self::NodeUnreachable(_) => ApiErrorCode::NodeUnreachable,
+            Self::NodeNotReady { .. } => ApiErrorCode::NodeNotReady,
+            Self::NodeInUse { .. } => ApiErrorCode::NodeInUse,
+            Self::NoNodeAvailable => ApiErrorCode::NoNodeAvailable,
+            Self::EnvironmentNotActive(_) => ApiErrorCode::EnvironmentNotActive,
+            Self::ResourceNotFailed(_) => ApiErrorCode::ResourceNotFailed,
+            Self::ResetValidationFailed(_) => ApiErrorCode::ResetValidationFailed,
+            Self::WpCliError(_) => ApiErrorCode::WpCliError,
             Self::JobNotCancellable => ApiErrorCode::JobNotCancellable,
             Self::TooManyRequests { .. } => ApiErrorCode::TooManyRequests,
             Self::Internal(_) => ApiErrorCode::Internal,
@@ -62,6 +99,7 @@ impl From<StoreError> for UseCaseError {
             StoreError::NodeBusy { job_id } => Self::Conflict(format!(
                 "Job {job_id} works on this node. Wait for its end or cancel it, then repeat the request."
             )),
+            StoreError::NodeInUse { environments } => Self::NodeInUse { environments },
             StoreError::Duplicate(text) => Self::Conflict(text),
             StoreError::IdempotencyMismatch => Self::Conflict(
                 "This Idempotency-Key was used for another request. Use a new key for a new request.".to_owned(),
@@ -77,6 +115,12 @@ impl From<AccountStoreError> for UseCaseError {
             AccountStoreError::Duplicate => Self::Conflict("There is an account with that address.".to_owned()),
             error @ AccountStoreError::Backend(_) => Self::Internal(Box::new(error)),
         }
+    }
+}
+
+impl From<SecretBoxError> for UseCaseError {
+    fn from(error: SecretBoxError) -> Self {
+        Self::Internal(Box::new(error))
     }
 }
 

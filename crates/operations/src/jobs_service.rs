@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use domain_kernel::{AccountId, JobId, NodeId};
+use domain_kernel::{AccountId, BackupId, EnvironmentId, JobId, NodeId, SiteId};
 use jobs::{
-    CancelReply, Event, EventFeed, EventFilter, EventWatch, JobCatalog, JobFilter, JobKind, JobSignal, JobView, Page,
-    PageRequest,
+    CancelReply, Event, EventFeed, EventFilter, EventWatch, Job, JobCatalog, JobFilter, JobKind, JobSignal, JobView,
+    Page, PageRequest,
 };
 use nodes_domain::NodeStore;
 
-use crate::UseCaseError;
 use crate::nodes::{NodeJob, NodesService};
+use crate::{SitesService, UseCaseError};
 
 /// Numbers for a glance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +25,40 @@ pub struct Metrics {
     pub sites_total: u64,
 }
 
+/// A job that was accepted in place of one that ended badly, with what it works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetriedJob {
+    /// The job.
+    pub job_id: JobId,
+    /// The node.
+    pub node_id: Option<NodeId>,
+    /// The site, for a job of a site.
+    pub site_id: Option<SiteId>,
+    /// The environment, for a job of a site.
+    pub environment_id: Option<EnvironmentId>,
+    /// The backup that it makes or restores.
+    pub backup_id: Option<BackupId>,
+}
+
+impl From<NodeJob> for RetriedJob {
+    fn from(NodeJob { job_id, node_id }: NodeJob) -> Self {
+        Self {
+            job_id,
+            node_id: Some(node_id),
+            site_id: None,
+            environment_id: None,
+            backup_id: None,
+        }
+    }
+}
+
 /// The use cases of jobs.
 pub struct JobsService {
     catalog: Arc<dyn JobCatalog>,
     feed: Arc<dyn EventFeed>,
     node_store: Arc<dyn NodeStore>,
     nodes: Arc<NodesService>,
+    sites: Arc<SitesService>,
     signal: Arc<dyn JobSignal>,
 }
 
@@ -41,6 +69,7 @@ impl JobsService {
         feed: Arc<dyn EventFeed>,
         node_store: Arc<dyn NodeStore>,
         nodes: Arc<NodesService>,
+        sites: Arc<SitesService>,
         signal: Arc<dyn JobSignal>,
     ) -> Self {
         Self {
@@ -48,6 +77,7 @@ impl JobsService {
             feed,
             node_store,
             nodes,
+            sites,
             signal,
         }
     }
@@ -100,31 +130,72 @@ impl JobsService {
         }
     }
 
-    /// Asks for the work of a job that failed or was cancelled once more, as a new job. Only for a node's newest job:
-    /// what came after an older one was decided on what that one left.
-    pub async fn retry(&self, id: JobId, by: Option<AccountId>) -> Result<NodeJob, UseCaseError> {
-        let view = self.get(id).await?;
-        let status = view.job.status;
+    /// Asks for the work of a job that failed or was cancelled once more, as a new job. Only for the newest job of a node
+    /// or a site: what came after an older one was decided on what that one left.
+    pub async fn retry(&self, id: JobId, by: Option<AccountId>) -> Result<RetriedJob, UseCaseError> {
+        let JobView { job, .. } = self.get(id).await?;
+        let status = job.status;
         let ended_badly = matches!(status, jobs::JobStatus::Failed | jobs::JobStatus::Cancelled);
         if !ended_badly {
             return Err(UseCaseError::Conflict(format!(
                 "The job is {status}; only one that failed or was cancelled can be asked for again."
             )));
         }
-        let node_id: NodeId = view.job.node_id.ok_or(UseCaseError::NotFound("node"))?;
+        match (job.kind, job.node_id, job.site_id) {
+            (JobKind::NodeProvision | JobKind::NodeDecommission, Some(node_id), _) => {
+                self.retry_of_node(&job, node_id, by).await
+            }
+            (
+                JobKind::SiteCreate
+                | JobKind::SiteDelete
+                | JobKind::EnvCreate
+                | JobKind::EnvDelete
+                | JobKind::EnvRestore
+                | JobKind::BackupCreate,
+                _,
+                Some(site_id),
+            ) => self.retry_of_site(&job, site_id, by).await,
+            (_, None, _) => Err(UseCaseError::NotFound("node")),
+            (_, _, None) => Err(UseCaseError::NotFound("site")),
+        }
+    }
+
+    async fn retry_of_node(
+        &self,
+        job: &Job,
+        node_id: NodeId,
+        by: Option<AccountId>,
+    ) -> Result<RetriedJob, UseCaseError> {
         // Read before the newest job is looked up: a job that comes in between changes the node, and is met below.
         let node = self.nodes.get(node_id).await?;
         let newest = self.catalog.latest_jobs(&[node_id]).await?;
-        if let Some(newest) = newest.iter().find(|newest| newest.job.id != id) {
-            return Err(UseCaseError::Conflict(format!(
-                "Job {} of the node is newer; only a node's newest job can be asked for again.",
-                newest.job.id
-            )));
-        }
-        match view.job.kind {
-            JobKind::NodeProvision => self.nodes.provision_as_seen(&node, by).await,
-            JobKind::NodeDecommission => self.nodes.delete_as_seen(&node, by).await,
-        }
+        need_newest(job, newest.first(), "node")?;
+        let accepted = if job.kind == JobKind::NodeDecommission {
+            self.nodes.delete_as_seen(&node, by).await
+        } else {
+            self.nodes.provision_as_seen(&node, by).await
+        };
+        accepted.map(RetriedJob::from)
+    }
+
+    async fn retry_of_site(
+        &self,
+        job: &Job,
+        site_id: SiteId,
+        by: Option<AccountId>,
+    ) -> Result<RetriedJob, UseCaseError> {
+        // Read before, as of a node.
+        let site = self.sites.site(site_id).await?;
+        let newest = self.catalog.latest_job_of_site(site_id).await?;
+        need_newest(job, newest.as_ref(), "site")?;
+        let accepted = self.sites.retry_as_seen(&site, job, by).await?;
+        Ok(RetriedJob {
+            job_id: accepted.job_id,
+            node_id: job.node_id,
+            site_id: Some(accepted.site_id),
+            environment_id: Some(accepted.environment_id),
+            backup_id: accepted.backup_id,
+        })
     }
 
     /// Numbers for a glance.
@@ -135,7 +206,17 @@ impl JobsService {
             jobs_running: jobs.running,
             jobs_queued: jobs.queued,
             nodes_active: nodes.active,
-            sites_total: 0,
+            sites_total: self.sites.site_count().await?,
         })
+    }
+}
+
+fn need_newest(job: &Job, newest: Option<&JobView>, what: &str) -> Result<(), UseCaseError> {
+    match newest {
+        Some(newest) if newest.job.id != job.id => Err(UseCaseError::Conflict(format!(
+            "Job {} of the {what} is newer; only a {what}'s newest job can be asked for again.",
+            newest.job.id
+        ))),
+        _ => Ok(()),
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// Writes what an account did to a job, with `{"kind", "node_id"?}`. What the system does by itself is no line.
+/// Writes what an account did to a job, with `{"kind", "node_id"?, "site_id"?, "environment_id"?}`. What the system does by itself is no line.
 pub(crate) fn job(
     connection: &mut AnyConnection,
     now: Timestamp,
@@ -57,8 +57,15 @@ pub(crate) fn job(
         return Ok(());
     }
     let mut detail = json!({"kind": job.kind});
-    if let Some(node_id) = &job.node_id {
-        detail["node_id"] = node_id.as_str().into();
+    let ids = [
+        ("node_id", &job.node_id),
+        ("site_id", &job.site_id),
+        ("environment_id", &job.environment_id),
+    ];
+    for (name, id) in ids {
+        if let Some(id) = id {
+            detail[name] = id.as_str().into();
+        }
     }
     let line = NewLine {
         account_id: by,

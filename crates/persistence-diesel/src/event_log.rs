@@ -105,7 +105,16 @@ pub(crate) fn node_status(
     subject: Subject<'_>,
     status: NodeStatus,
 ) -> Result<(), DbError> {
-    let data = json!({"node_status": status});
+    status_of(connection, now, subject, json!({"node_status": status}))
+}
+
+/// Tells the status of what jobs work on.
+pub(crate) fn status_of(
+    connection: &mut AnyConnection,
+    now: Timestamp,
+    subject: Subject<'_>,
+    data: Value,
+) -> Result<(), DbError> {
     append(
         connection,
         now,

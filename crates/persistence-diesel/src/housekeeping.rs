@@ -12,11 +12,16 @@ use crate::connection::AnyConnection;
 use crate::error::DbError;
 use crate::schema::{audit, events, idempotency_keys, jobs, sessions};
 
-/// Jobs that ended before `$1`, the first to end first, `$2` at most. A node's newest job is none of them.
+/// Jobs that ended before `$1`, the first to end first, `$2` at most. The newest job of a node as such is none of them, nor
+/// is that of a site that is still there.
 const OLD_JOBS: &str = "SELECT job.id FROM jobs AS job
     WHERE job.finished_at < $1 AND job.status NOT IN ('queued', 'running')
-        AND (job.node_id IS NULL
-            OR job.id < (SELECT MAX(newest.id) FROM jobs AS newest WHERE newest.node_id = job.node_id))
+        AND CASE
+            WHEN job.site_id IS NOT NULL THEN NOT EXISTS (SELECT 1 FROM sites WHERE sites.id = job.site_id)
+                OR job.id < (SELECT MAX(newest.id) FROM jobs AS newest WHERE newest.site_id = job.site_id)
+            ELSE job.node_id IS NULL OR job.id < (SELECT MAX(newest.id) FROM jobs AS newest
+                WHERE newest.node_id = job.node_id AND newest.site_id IS NULL)
+            END
     ORDER BY job.finished_at, job.id LIMIT $2";
 
 #[derive(QueryableByName)]

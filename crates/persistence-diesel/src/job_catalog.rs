@@ -10,7 +10,7 @@ use accounts_domain::AuditAction;
 use async_trait::async_trait;
 use diesel::dsl::max;
 use diesel::prelude::*;
-use domain_kernel::{AccountId, JobId, NodeId};
+use domain_kernel::{AccountId, JobId, NodeId, SiteId};
 use serde_json::json;
 
 use crate::Database;
@@ -48,6 +48,9 @@ impl JobCatalog for Database {
             if let Some(node_id) = filter.node_id {
                 query = query.filter(jobs::node_id.eq(node_id.to_string()));
             }
+            if let Some(site_id) = filter.site_id {
+                query = query.filter(jobs::site_id.eq(site_id.to_string()));
+            }
             if let Some(after) = &page.after {
                 query = query.filter(jobs::id.lt(after));
             }
@@ -80,6 +83,7 @@ impl JobCatalog for Database {
         let found = self.read(move |connection| {
             let newest: Vec<Option<String>> = jobs::table
                 .filter(jobs::node_id.eq_any(node_ids))
+                .filter(jobs::site_id.is_null())
                 .group_by(jobs::node_id)
                 .select(max(jobs::id))
                 .load(connection)?;
@@ -90,6 +94,19 @@ impl JobCatalog for Database {
                 .select(JobRow::as_select())
                 .load(connection)?;
             with_steps(connection, rows)
+        });
+        Ok(found.await?)
+    }
+
+    async fn latest_job_of_site(&self, site_id: SiteId) -> Result<Option<JobView>, StoreError> {
+        let found = self.read(move |connection| {
+            let row: Option<JobRow> = jobs::table
+                .filter(jobs::site_id.eq(site_id.to_string()))
+                .order(jobs::id.desc())
+                .select(JobRow::as_select())
+                .first(connection)
+                .optional()?;
+            Ok(with_steps(connection, row.into_iter().collect())?.pop())
         });
         Ok(found.await?)
     }

@@ -31,7 +31,7 @@ pub(crate) fn steps_of(connection: &mut AnyConnection, job_id: &str) -> Result<V
 }
 
 /// Writes a job that waits for its first run, with the line in the audit log of who asked for it.
-pub(crate) fn insert_job(connection: &mut AnyConnection, now: Timestamp, job: &NewJob) -> Result<(), DbError> {
+pub(crate) fn insert_job(connection: &mut AnyConnection, now: Timestamp, job: &NewJob) -> Result<JobRow, DbError> {
     let row = JobRow::queued(job, now);
     diesel::insert_into(jobs::table).values(&row).execute(connection)?;
     for key in &job.exclusion_keys {
@@ -50,7 +50,8 @@ pub(crate) fn insert_job(connection: &mut AnyConnection, now: Timestamp, job: &N
         &row,
         row.requested_by.as_deref(),
     )?;
-    event_log::job_status(connection, now, &row, &[])
+    event_log::job_status(connection, now, &row, &[])?;
+    Ok(row)
 }
 
 /// Writes how a run ended, under its claim. Returns the job as it is now.

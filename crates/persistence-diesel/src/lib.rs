@@ -1,14 +1,16 @@
 //! The stores on SQLite and PostgreSQL: the only crate that knows SQL.
 //!
 //! [`Database`] implements [`jobs::JobStore`], [`jobs::JobCatalog`], [`jobs::Housekeeping`], [`nodes_domain::NodeStore`],
-//! [`accounts_domain::AccountStore`] and [`accounts_domain::AuditLog`]. Rows are types of this crate and never leave it. Every change is one transaction
-//! that takes its turn among the writers; `transaction` says why that is enough.
+//! [`sites_domain::SiteStore`], [`accounts_domain::AccountStore`] and [`accounts_domain::AuditLog`]. Rows are types of this
+//! crate and never leave it. Every change is one transaction that takes its turn among the writers; `transaction` says why
+//! that is enough.
 
 mod account_store;
 mod audit_log;
 mod claim;
 mod connection;
 mod database;
+mod due_backups;
 mod error;
 mod event_log;
 mod housekeeping;
@@ -22,6 +24,9 @@ mod node_writes;
 mod pool;
 mod rows;
 pub mod schema;
+mod site_audit;
+mod site_store;
+mod site_writes;
 mod transaction;
 
 pub use database::Database;

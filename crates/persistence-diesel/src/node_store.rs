@@ -19,7 +19,7 @@ use crate::error::DbError;
 use crate::event_log::{self, Subject};
 use crate::idempotency;
 use crate::job_writes::{self, OPEN};
-use crate::node_writes::{self, check_version, node_row, open_jobs};
+use crate::node_writes::{self, check_unused, check_version, node_row, open_jobs};
 use crate::rows::{JobRow, NodeRow, stored_count, to_json};
 use crate::schema::{jobs, nodes};
 
@@ -33,9 +33,13 @@ impl NodeStore for Database {
     ) -> Result<CreatedNode, StoreError> {
         let created = self.write(move |connection, now| {
             if let Some(key) = &idempotency
-                && let Some(earlier) = idempotency::replay(connection, key)?
+                && let Some(job) = idempotency::replay(connection, key)?
             {
-                return Ok(earlier);
+                return Ok(CreatedNode {
+                    node_id: idempotency::told("jobs.node_id", job.node_id.as_deref())?,
+                    job_id: job.id()?,
+                    replayed: true,
+                });
             }
             insert_node(connection, now, &node, &job)?;
             let created = CreatedNode {
@@ -44,7 +48,7 @@ impl NodeStore for Database {
                 replayed: false,
             };
             if let Some(key) = &idempotency {
-                idempotency::remember(connection, now, key, &created)?;
+                idempotency::remember(connection, now, key, job.id, Some(node.id))?;
             }
             Ok(created)
         });
@@ -89,6 +93,7 @@ impl NodeStore for Database {
         let found = self.read(move |connection| {
             let open_job = jobs::table
                 .filter(jobs::node_id.eq(nodes::id.nullable()))
+                .filter(jobs::site_id.is_null())
                 .filter(jobs::status.eq_any(OPEN));
             let rows = nodes::table
                 .filter(nodes::host_id.eq(host_id))
@@ -126,6 +131,9 @@ impl NodeStore for Database {
     ) -> Result<Node, StoreError> {
         let changed = self.write(move |connection, now| {
             let row = node_row(connection, id)?;
+            if status == NodeStatus::Decommissioning {
+                check_unused(connection, &row)?;
+            }
             let waiting = open_jobs(connection, &row)?;
             if let Some(busy) = waiting
                 .iter()

@@ -10,7 +10,7 @@ use crate::error::DbError;
 use crate::event_log::{self, Subject};
 use crate::job_writes::OPEN;
 use crate::rows::{JobRow, NodeRow, to_json};
-use crate::schema::{jobs, nodes};
+use crate::schema::{environments, jobs, nodes};
 
 pub(crate) fn node_row(connection: &mut AnyConnection, id: NodeId) -> Result<NodeRow, DbError> {
     let row = nodes::table
@@ -30,10 +30,23 @@ pub(crate) fn check_version(row: &NodeRow, version: i64) -> Result<(), DbError> 
     }
 }
 
-/// The jobs of a node that have not ended, running ones first.
+/// Refuses to give back a node that environments live on.
+pub(crate) fn check_unused(connection: &mut AnyConnection, node: &NodeRow) -> Result<(), DbError> {
+    let environments: i64 = environments::table
+        .filter(environments::node_id.eq(&node.id))
+        .count()
+        .get_result(connection)?;
+    match environments.unsigned_abs() {
+        0 => Ok(()),
+        environments => Err(DbError::Refused(StoreError::NodeInUse { environments })),
+    }
+}
+
+/// The jobs of a node as such, not of sites on it, that have not ended, running ones first.
 pub(crate) fn open_jobs(connection: &mut AnyConnection, node: &NodeRow) -> Result<Vec<JobRow>, DbError> {
     let mut rows: Vec<JobRow> = jobs::table
         .filter(jobs::node_id.eq(&node.id))
+        .filter(jobs::site_id.is_null())
         .filter(jobs::status.eq_any(OPEN))
         .order(jobs::id)
         .select(JobRow::as_select())

@@ -78,6 +78,7 @@ diesel::table! {
         updated_at -> BigInt,
         requested_by -> Nullable<Text>,
         log_bytes -> BigInt,
+        backup_id -> Nullable<Text>,
     }
 }
 
@@ -118,9 +119,65 @@ diesel::table! {
         account_id -> Text,
         key -> Text,
         request_hash -> Text,
-        node_id -> Text,
+        node_id -> Nullable<Text>,
         job_id -> Text,
         created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    sites (id) {
+        id -> Text,
+        short_id -> Text,
+        name -> Text,
+        slug -> Text,
+        status -> Text,
+        primary_environment_id -> Text,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+        state_version -> BigInt,
+    }
+}
+
+diesel::table! {
+    environments (id) {
+        id -> Text,
+        short_id -> Text,
+        site_id -> Text,
+        name -> Text,
+        slug -> Text,
+        environment_type -> Text,
+        status -> Text,
+        resting_status -> Text,
+        node_id -> Text,
+        source_environment_id -> Nullable<Text>,
+        promotion_preset -> Nullable<Text>,
+        preview_url -> Text,
+        wordpress_version -> Nullable<Text>,
+        backup_schedule -> Nullable<Text>,
+        sealed_secrets -> Text,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+        state_version -> BigInt,
+    }
+}
+
+diesel::table! {
+    backups (id) {
+        id -> Text,
+        environment_id -> Text,
+        site_id -> Text,
+        scope -> Text,
+        status -> Text,
+        trigger -> Text,
+        storage_type -> Nullable<Text>,
+        storage_path -> Nullable<Text>,
+        checksum -> Nullable<Text>,
+        size_bytes -> Nullable<BigInt>,
+        retention_until -> Nullable<BigInt>,
+        job_id -> Text,
+        created_at -> BigInt,
+        completed_at -> Nullable<BigInt>,
     }
 }
 
@@ -135,4 +192,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     job_exclusions,
     events,
     idempotency_keys,
+    sites,
+    environments,
+    backups,
 );

@@ -89,11 +89,16 @@ fn stopped(error: StepError) -> SshError {
     }
 }
 
-/// Commands over SSH: every one ends with status 0 and prints nothing where the login succeeds.
+/// What a command meets on a machine; `None` where it is not for this answerer.
+type Answer = Arc<dyn Fn(NodeId, &RemoteCommand) -> Option<RemoteOutput> + Send + Sync>;
+
+/// Commands over SSH: every one ends with status 0 and prints nothing where the login succeeds, unless something answers
+/// it.
 pub struct FakeSsh {
     machines: FakeMachines,
     script: Mutex<Script>,
     commands: Mutex<Vec<(NodeId, String)>>,
+    answers: Mutex<Vec<Answer>>,
     configured: Mutex<BTreeSet<NodeId>>,
     forget_failure: Mutex<Option<Failure>>,
 }
@@ -105,6 +110,7 @@ impl FakeSsh {
             machines,
             script: Mutex::default(),
             commands: Mutex::default(),
+            answers: Mutex::default(),
             configured: Mutex::default(),
             forget_failure: Mutex::default(),
         }
@@ -118,6 +124,11 @@ impl FakeSsh {
     /// Every login meets this; `None` ends it.
     pub fn always(&self, error: Option<SshError>) {
         lock(&self.script).always = error;
+    }
+
+    /// From now on commands are answered by this first, where it has an answer.
+    pub fn answer(&self, answer: impl Fn(NodeId, &RemoteCommand) -> Option<RemoteOutput> + Send + Sync + 'static) {
+        lock(&self.answers).insert(0, Arc::new(answer));
     }
 
     /// From now on a node's files cannot be removed; `None` ends it.
@@ -154,6 +165,11 @@ impl SshAccess for FakeSsh {
             return Err(error);
         }
         login(&self.machines, node_id, target)?;
+        let answers = lock(&self.answers).clone();
+        if let Some(output) = answers.iter().find_map(|answer| answer(node_id, command)) {
+            pause(context).await.map_err(stopped)?;
+            return Ok(output);
+        }
         Ok(RemoteOutput {
             exit_status: Some(0),
             stdout: String::new(),

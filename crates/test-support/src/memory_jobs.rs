@@ -1,5 +1,7 @@
 //! Jobs in memory, with the meaning that the traits of `jobs` give to their methods.
 
+mod catalog;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,9 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain_kernel::{AccountId, Clock, JobId, NodeId, Timestamp};
 use jobs::{
-    Admitted, CancelReply, Claim, ClaimedJob, Event, EventFeed, EventFilter, EventKind, EventWatch, ExclusionKey,
-    Heartbeat, Job, JobCatalog, JobCounts, JobFilter, JobStatus, JobStore, JobView, LogLimit, NewEvent, NewJob,
-    Outcome, Page, PageRequest, Recover, StepRecord, StepStatus, StoreError, WorkerId,
+    Admitted, Claim, ClaimedJob, Event, EventKind, ExclusionKey, Heartbeat, Job, JobStatus, JobStore, JobView,
+    LogLimit, NewEvent, NewJob, Outcome, Recover, StepRecord, StepStatus, StoreError, WorkerId,
 };
 use tokio::sync::watch;
 
@@ -61,6 +62,7 @@ impl MemoryJobs {
             node_id: new.node_id,
             site_id: new.site_id,
             environment_id: new.environment_id,
+            backup_id: new.backup_id,
             attempt_count: 1,
             max_attempts: new.max_attempts,
             requested_by: new.requested_by,
@@ -140,10 +142,10 @@ impl MemoryJobs {
         Ok(())
     }
 
-    /// The job of a node that has not ended, if there is one.
+    /// The job of a node as such, not of a site on it, that has not ended, if there is one.
     pub(crate) fn open_job_of(&self, node_id: NodeId) -> Option<Job> {
         let table = self.table();
-        let mut of_node = table.rows.iter().filter(|row| row.job.node_id == Some(node_id));
+        let mut of_node = table.rows.iter().filter(|row| row.works_on(node_id));
         of_node
             .find(|row| !row.job.status.is_terminal())
             .map(|row| row.job.clone())
@@ -159,6 +161,12 @@ impl MemoryJobs {
             row.close_steps(StepStatus::Cancelled, now);
         }
         table.status_event(id, now);
+    }
+
+    /// Tells a change of what jobs work on, as a status event.
+    pub(crate) fn tell(&self, job_id: Option<JobId>, node_id: Option<NodeId>, data: serde_json::Value) {
+        let now = self.clock.now();
+        self.table().push(job_id, node_id, now, EventKind::Status, data);
     }
 
     /// Whether a claim is still good.
@@ -257,14 +265,25 @@ impl Table {
             .iter()
             .find(|row| row.job.id == job_id)
             .and_then(|row| row.job.node_id);
+        self.push(Some(job_id), node_id, at, event.kind, event.data);
+    }
+
+    fn push(
+        &mut self,
+        job_id: Option<JobId>,
+        node_id: Option<NodeId>,
+        at: Timestamp,
+        kind: EventKind,
+        data: serde_json::Value,
+    ) {
         let seq = i64::try_from(self.events.len()).unwrap_or(i64::MAX) + 1;
         self.events.push(Event {
             seq,
-            job_id: Some(job_id),
+            job_id,
             node_id,
             at,
-            kind: event.kind,
-            data: event.data,
+            kind,
+            data,
         });
         self.told.send_replace(());
     }
@@ -286,6 +305,11 @@ impl Table {
 }
 
 impl Row {
+    /// Whether the job is one of this node as such, not of a site on it.
+    fn works_on(&self, node_id: NodeId) -> bool {
+        self.job.node_id == Some(node_id) && self.job.site_id.is_none()
+    }
+
     fn view(&self) -> JobView {
         JobView {
             job: self.job.clone(),
@@ -487,106 +511,5 @@ impl JobStore for MemoryJobs {
             table.status_event(*id, now);
         }
         Ok(lost)
-    }
-}
-
-#[async_trait]
-impl JobCatalog for MemoryJobs {
-    async fn job(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
-        Ok(self.table().rows.iter().find(|row| row.job.id == id).map(Row::view))
-    }
-
-    async fn jobs(&self, filter: &JobFilter, page: &PageRequest) -> Result<Page<JobView>, StoreError> {
-        let table = self.table();
-        let mut found: Vec<JobView> = table
-            .rows
-            .iter()
-            .filter(|row| filter.status.is_none_or(|status| row.job.status == status))
-            .filter(|row| filter.kind.is_none_or(|kind| row.job.kind == kind))
-            .filter(|row| filter.node_id.is_none_or(|node| row.job.node_id == Some(node)))
-            .filter(|row| page.after.as_ref().is_none_or(|after| row.job.id.to_string() < *after))
-            .map(Row::view)
-            .collect();
-        found.sort_by_key(|view| std::cmp::Reverse(view.job.id));
-        Ok(Page::from_overfull(found, page.limit, |view| view.job.id.to_string()))
-    }
-
-    async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError> {
-        let table = self.table();
-        let later = table.events.iter().filter(|event| event.seq > filter.after);
-        let wanted = later.filter(|event| filter.job_id.is_none() || event.job_id == filter.job_id);
-        Ok(wanted.take(filter.limit as usize).cloned().collect())
-    }
-
-    async fn latest_jobs(&self, node_ids: &[NodeId]) -> Result<Vec<JobView>, StoreError> {
-        let table = self.table();
-        let newest = |node: &NodeId| {
-            let of_node = table.rows.iter().filter(|row| row.job.node_id == Some(*node));
-            of_node.max_by_key(|row| row.job.id).map(Row::view)
-        };
-        Ok(node_ids.iter().filter_map(newest).collect())
-    }
-
-    async fn latest_events(&self, job_id: JobId, limit: u32) -> Result<Vec<Event>, StoreError> {
-        let table = self.table();
-        let of_job: Vec<_> = table
-            .events
-            .iter()
-            .filter(|event| event.job_id == Some(job_id))
-            .collect();
-        let skipped = of_job.len().saturating_sub(limit as usize);
-        Ok(of_job.into_iter().skip(skipped).cloned().collect())
-    }
-
-    async fn last_seq(&self) -> Result<i64, StoreError> {
-        Ok(self.table().events.last().map_or(0, |event| event.seq))
-    }
-
-    async fn counts(&self) -> Result<JobCounts, StoreError> {
-        let table = self.table();
-        let count = |status| table.rows.iter().filter(|row| row.job.status == status).count() as u64;
-        Ok(JobCounts {
-            queued: count(JobStatus::Queued),
-            running: count(JobStatus::Running),
-        })
-    }
-
-    async fn request_cancel(&self, id: JobId, by: Option<AccountId>) -> Result<CancelReply, StoreError> {
-        let now = self.clock.now();
-        let mut table = self.table();
-        let row = table
-            .rows
-            .iter_mut()
-            .find(|row| row.job.id == id)
-            .ok_or(StoreError::NotFound("job"))?;
-        if row.job.status.is_terminal() {
-            return Ok(CancelReply::AlreadyEnded);
-        }
-        if !row.job.cancel_requested {
-            row.cancelled_by = by;
-        }
-        row.job.cancel_requested = true;
-        row.job.updated_at = now;
-        if row.job.status == JobStatus::Queued {
-            row.job.run_after = row.job.run_after.min(now);
-        }
-        Ok(CancelReply::Requested)
-    }
-}
-
-impl EventFeed for MemoryJobs {
-    fn watch(&self) -> Box<dyn EventWatch> {
-        Box::new(Told(self.table().told.subscribe()))
-    }
-}
-
-struct Told(watch::Receiver<()>);
-
-#[async_trait]
-impl EventWatch for Told {
-    async fn changed(&mut self) {
-        if self.0.changed().await.is_err() {
-            std::future::pending().await
-        }
     }
 }

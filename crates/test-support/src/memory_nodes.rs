@@ -26,6 +26,7 @@ struct Table {
     nodes: Vec<Node>,
     keys: HashMap<(AccountId, String), (String, CreatedNode)>,
     refusing: HashSet<NodeId>,
+    environments: HashMap<NodeId, u64>,
 }
 
 impl MemoryNodes {
@@ -50,14 +51,25 @@ impl MemoryNodes {
         self.table().refusing.insert(id);
     }
 
+    /// From now on so many environments live on these nodes, and none on any other. [`MemorySites`](crate::MemorySites)
+    /// keeps this by itself.
+    pub fn set_environments(&self, environments: HashMap<NodeId, u64>) {
+        self.table().environments = environments;
+    }
+
+    /// A node as it stands now, if there is one.
+    pub(crate) fn find(&self, id: NodeId) -> Option<Node> {
+        self.table().nodes.iter().find(|node| node.id == id).cloned()
+    }
+
     /// A node as it stands now.
     ///
     /// # Panics
     /// There is no such node.
     #[allow(clippy::panic, reason = "for tests")]
     pub fn get(&self, id: NodeId) -> Node {
-        match self.table().nodes.iter().find(|node| node.id == id) {
-            Some(node) => node.clone(),
+        match self.find(id) {
+            Some(node) => node,
             None => panic!("no node {id}"),
         }
     }
@@ -251,6 +263,12 @@ impl NodeStore for MemoryNodes {
             table.node(id)?;
             if table.refusing.contains(&id) {
                 return Err(StoreError::Backend("the node's jobs are refused".into()));
+            }
+            if status == NodeStatus::Decommissioning
+                && let Some(environments) = table.environments.get(&id).copied()
+                && environments > 0
+            {
+                return Err(StoreError::NodeInUse { environments });
             }
             let open = self.jobs.open_job_of(id);
             let in_the_way = |open: &&Job| !(cancel_waiting && open.status == JobStatus::Queued);

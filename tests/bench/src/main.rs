@@ -17,6 +17,8 @@ mod queue;
 mod report;
 mod sample;
 mod server_process;
+mod shell;
+mod sites;
 
 use std::panic::resume_unwind;
 use std::process::ExitCode;
@@ -36,7 +38,7 @@ struct Cli {
     /// Print the table as JSON, for programs
     #[arg(long)]
     json: bool,
-    /// Measure this part only: queue, http, events, server or nodes
+    /// Measure this part only: queue, http, events, server, nodes or sites
     #[arg(long, value_name = "NAME", value_parser = parse_part)]
     only: Option<&'static Part>,
 }
@@ -47,7 +49,7 @@ struct Part {
     run: fn() -> anyhow::Result<Vec<Row>>,
 }
 
-static PARTS: [Part; 5] = [
+static PARTS: [Part; 6] = [
     Part {
         name: "queue",
         run: queue::run,
@@ -67,6 +69,10 @@ static PARTS: [Part; 5] = [
     Part {
         name: "nodes",
         run: nodes::run,
+    },
+    Part {
+        name: "sites",
+        run: sites::run,
     },
 ];
 

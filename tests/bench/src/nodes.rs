@@ -101,7 +101,7 @@ fn measure(bare: BareMachine, cache: &Path) -> anyhow::Result<Vec<Row>> {
 }
 
 /// A node of the server, and its job when it had ended well.
-fn made(client: &Client) -> anyhow::Result<(String, Value)> {
+pub(crate) fn made(client: &Client) -> anyhow::Result<(String, Value)> {
     let (node, job) = client.create_local_node();
     let done = client.success_of(&job, LIMIT);
     let status = client.node(&node)["status"].clone();
@@ -158,7 +158,7 @@ fn floor(bare: &BareMachine, wanted: &str) -> anyhow::Result<(f64, usize)> {
 }
 
 /// Gives a node back, which must leave nothing of its machine.
-fn give_back(client: &Client, data_dir: &Path, node: &str) -> anyhow::Result<()> {
+pub(crate) fn give_back(client: &Client, data_dir: &Path, node: &str) -> anyhow::Result<()> {
     let gone = client.expect(202, "DELETE", &format!("/api/nodes/{node}"), None);
     client.success_of(text(&gone["job_id"])?, LIMIT);
     let left = left_of_node(data_dir, node);
@@ -166,7 +166,7 @@ fn give_back(client: &Client, data_dir: &Path, node: &str) -> anyhow::Result<()>
     Ok(())
 }
 
-fn seconds(metric: impl Into<String>, took: Vec<f64>) -> Row {
+pub(crate) fn seconds(metric: impl Into<String>, took: Vec<f64>) -> Row {
     let sample = Sample::new(took);
     let values = vec![
         ("min", sample.min()),
@@ -177,11 +177,11 @@ fn seconds(metric: impl Into<String>, took: Vec<f64>) -> Row {
 }
 
 /// From its acceptance to its end, which is when the node is active.
-fn total(job: &Value) -> anyhow::Result<f64> {
+pub(crate) fn total(job: &Value) -> anyhow::Result<f64> {
     between(&job["created_at"], &job["finished_at"])
 }
 
-fn step(job: &Value, name: &str) -> anyhow::Result<f64> {
+pub(crate) fn step(job: &Value, name: &str) -> anyhow::Result<f64> {
     let step = found(job, name).with_context(|| format!("no step {name}"))?;
     between(&step["started_at"], &step["finished_at"])
 }
@@ -201,6 +201,6 @@ fn between(begin: &Value, end: &Value) -> anyhow::Result<f64> {
     Ok(moment(end)?.since(moment(begin)?).as_secs_f64())
 }
 
-fn text(value: &Value) -> anyhow::Result<&str> {
+pub(crate) fn text(value: &Value) -> anyhow::Result<&str> {
     value.as_str().with_context(|| format!("not a text: {value}"))
 }

@@ -21,6 +21,9 @@ struct Aim {
     most: f64,
 }
 
+/// What an aim is called that the ratio to the floor has to meet.
+const OVER_FLOOR: &str = "over floor";
+
 enum Measured {
     Values {
         unit: &'static str,
@@ -67,6 +70,11 @@ impl Row {
         self
     }
 
+    /// The same, and it should be at most this.
+    pub(crate) fn at_most_over_floor(self, ratio: f64, most: f64) -> Self {
+        self.ratio_to_floor(ratio).aim(OVER_FLOOR, most)
+    }
+
     pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());
         self
@@ -77,7 +85,10 @@ impl Row {
         let (Some(aim), Measured::Values { values, .. }) = (&self.aim, &self.measured) else {
             return None;
         };
-        let value = values.iter().find(|(name, _)| *name == aim.of)?.1;
+        let value = match self.ratio_to_floor {
+            Some(ratio) if aim.of == OVER_FLOOR => ratio,
+            _ => values.iter().find(|(name, _)| *name == aim.of)?.1,
+        };
         Some(value <= aim.most)
     }
 
@@ -92,6 +103,7 @@ impl Row {
                 Some(false) => ": MISSED",
                 None => "",
             };
+            let unit = if aim.of == OVER_FLOOR { "times" } else { unit };
             format!("{} {} {unit}{verdict}", aim.of, number(aim.most))
                 .trim()
                 .to_owned()
@@ -279,6 +291,12 @@ mod tests {
         assert_eq!(single.cells()[1], "30 MB: met");
         assert_eq!(single.as_json()["values"]["value"], 17.0);
         assert_eq!(Row::not_run("x", "no root").aim("p99", 150.0).met(), None);
+        let ratio = |ratio: f64| row().at_most_over_floor(ratio, 1.5);
+        assert_eq!(ratio(1.4).cells()[1], "over floor 1.5 times: met");
+        assert_eq!(
+            (ratio(1.6).met(), ratio(1.6).cells()[3].as_str()),
+            (Some(false), "1.60")
+        );
     }
 
     #[test]

@@ -51,6 +51,11 @@ impl Client {
         let answer = match (method, body) {
             ("GET", None) => self.agent.get(url).header("cookie", &self.cookie).call(),
             ("DELETE", None) => self.agent.delete(url).header("cookie", &self.cookie).call(),
+            ("DELETE", Some(body)) => {
+                let request = self.agent.delete(url).header("cookie", &self.cookie);
+                request.force_send_body().send_json(body)
+            }
+            ("PUT", Some(body)) => self.agent.put(url).header("cookie", &self.cookie).send_json(body),
             ("POST", Some(body)) => self.agent.post(url).header("cookie", &self.cookie).send_json(body),
             ("POST", None) => self.agent.post(url).header("cookie", &self.cookie).send_empty(),
             other => panic!("no such request here: {other:?}"),

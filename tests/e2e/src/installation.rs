@@ -94,6 +94,7 @@ impl Installation {
             ("LOCAL_PROVIDER", "nspawn"),
             ("RETRY_DELAYS", "1s,1s"),
             ("POISON_LIMIT", "100"),
+            ("ARTIFACT_SOURCE", "npm"),
             ("ANSIBLE_DIR", &root.join("ansible").display().to_string()),
             ("ANSIBLE_VENV", &root.join(".venv").display().to_string()),
             ("ADMIN_EMAIL", EMAIL),
@@ -242,6 +243,12 @@ impl Drop for Installation {
                 client.send("POST", &format!("/api/jobs/{id}/cancel"), None);
                 client.end_of(id, Duration::from_secs(60));
             }
+        }
+        for site in client.get("/api/sites?limit=100")["items"].as_array().unwrap() {
+            let (id, slug) = (site["id"].as_str().unwrap(), &site["slug"]);
+            let body = Some(serde_json::json!({"confirm": slug}));
+            let gone = client.expect(202, "DELETE", &format!("/api/sites/{id}"), body);
+            client.end_of(gone["job_id"].as_str().unwrap(), Duration::from_secs(120));
         }
         for node in client.get("/api/nodes?limit=100")["items"].as_array().unwrap() {
             let id = node["id"].as_str().unwrap();

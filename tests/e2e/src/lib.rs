@@ -14,6 +14,8 @@ mod client;
 mod host;
 mod installation;
 mod machine;
+mod site;
+mod site_setup;
 mod trace;
 mod warm;
 
@@ -21,5 +23,7 @@ pub use client::{Answer, Client};
 pub use host::{eventually, left_of_node, processes_mentioning, recorded_children};
 pub use installation::{Installation, Server};
 pub use machine::Machine;
+pub use site::{Environment, SITE_JOB};
+pub use site_setup::{Setup, ask_for_copy, ask_for_site, fill, killed_at};
 pub use trace::{Executed, Peer, Trace, Traced};
 pub use warm::{runtime_image, warm_cache};

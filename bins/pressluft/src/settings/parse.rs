@@ -66,6 +66,20 @@ pub(super) fn argument(text: &str) -> Result<String, &'static str> {
     Ok(text.to_owned())
 }
 
+/// A domain that host names are made under.
+pub(super) fn domain(text: &str) -> Result<String, &'static str> {
+    let label = |label: &str| {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        (1..=63).contains(&label.len()) && label.bytes().all(plain) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    // The short id and its dot are put before it.
+    if text.len() <= 240 && text.contains('.') && text.split('.').all(label) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a domain such as preview.example.com")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +97,24 @@ mod tests {
         );
         for text in ["", "MiB", "4MB", "4 MiB", "-1", "18446744073709551615GiB"] {
             assert_eq!(bytes(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_domain_is_lower_case_labels_with_a_dot_between() {
+        assert_eq!(domain("preview.example.com").as_deref(), Ok("preview.example.com"));
+        for bad in [
+            "",
+            "localhost",
+            "Preview.example.com",
+            "-a.com",
+            "a-.com",
+            "a..com",
+            ".com",
+            "a.com/x",
+            "a_b.com",
+        ] {
+            assert!(domain(bad).is_err(), "{bad:?}");
         }
     }
 }

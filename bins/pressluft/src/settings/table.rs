@@ -30,7 +30,7 @@ pub(crate) const SETTINGS: &[SettingInfo] = &[
     ),
     setting(
         "cache_dir",
-        "Base images and images of provisioned nodes, shared by several data directories [default: /var/cache/pressluft]",
+        "Base images, images of provisioned nodes, WordPress and WP-CLI, shared by several data directories [default: /var/cache/pressluft]",
     ),
     setting(
         "database_url",
@@ -67,6 +67,27 @@ pub(crate) const SETTINGS: &[SettingInfo] = &[
         "nspawn_range",
         "Private range for nspawn machines [default: 10.210.0.0/16]",
     ),
+    setting(
+        "artifact_source",
+        "Where WordPress and WP-CLI come from: official, npm, or a folder that holds them [default: official]",
+    ),
+    setting(
+        "preview_domain",
+        "Domain under which every environment answers, as <short id>.<domain>, instead of sslip.io",
+    ),
+    setting(
+        "backup_s3_bucket",
+        "Bucket for backups, in place of the data directory; S3-compatible",
+    ),
+    setting("backup_s3_region", "The bucket's region [default: us-east-1]"),
+    setting("backup_s3_endpoint", "URL of the storage, where it is not Amazon's"),
+    setting("backup_s3_prefix", "Folder of the bucket that backups are put into"),
+    setting("backup_s3_access_key_id", "Access key for the bucket"),
+    SettingInfo {
+        name: "backup_s3_secret_access_key",
+        help: "Its secret",
+        flag: false,
+    },
     setting(
         "ansible_dir",
         "Pressluft's ansible folder [default: beside the binary, then ./ansible]",

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use domain_kernel::{JobErrorCode as Code, NodeId};
+use domain_kernel::{EnvironmentId, JobErrorCode as Code, NodeId, SiteId};
 use jobs::{JobKind, NewJob, RetryPolicy};
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ pub(super) struct JobType {
     pub(super) kind: JobKind,
     /// The requests that enqueue it.
     pub(super) requests: &'static [&'static str],
-    /// What a success and what a failure or a cancel means for the node.
+    /// What a success and what a failure or a cancel means for the node or the site.
     pub(super) success: &'static str,
     pub(super) failure: &'static str,
     /// How long one attempt may take.
@@ -36,6 +36,84 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// What every step of every job can fail with.
 pub(super) const ANY_STEP: &[Code] = &[Code::JobTimeout, Code::WorkerLost, Code::Internal];
+
+/// What a step can fail with that runs a playbook for a site.
+const SITE_PLAYBOOK: [Code; 9] = [
+    Code::LocalAddressMissing,
+    Code::HostDiskFull,
+    Code::AnsibleHostUnreachable,
+    Code::AnsibleHostFailed,
+    Code::AnsibleSyntaxError,
+    Code::AnsiblePlayError,
+    Code::AnsibleUnexpectedError,
+    Code::AnsibleUnknownExit,
+    Code::AnsibleTimeout,
+];
+/// What else a step can fail with that runs commands on the node or moves bytes to or from it.
+const OVER_SSH: [Code; 2] = [Code::SshAuthRejected, Code::SshHostKeyMismatch];
+
+/// What else a step can fail with that asks the cache for WordPress and WP-CLI.
+const FROM_CACHE: [Code; 2] = [Code::ArtifactUnavailable, Code::ArtifactChecksumMismatch];
+
+const CREATE: [Code; 12] = with(with::<9, 2, 11>(SITE_PLAYBOOK, FROM_CACHE), [Code::WpCliFailed]);
+const COPY: [Code; 13] = with(CREATE, [Code::CloneVerificationFailed]);
+const STAGE: [Code; 10] = with(SITE_PLAYBOOK, [Code::NodeNotReady]);
+const STORE: [Code; 12] = with(with::<9, 2, 11>(SITE_PLAYBOOK, OVER_SSH), [Code::BackupStorageFailed]);
+const CHECKPOINT: [Code; 13] = with(STORE, [Code::NodeNotReady]);
+const RESTORE: [Code; 13] = with(
+    with::<9, 2, 11>(SITE_PLAYBOOK, FROM_CACHE),
+    [Code::BackupArtifactInvalid, Code::RestoreRolledBack],
+);
+const KEEP: [Code; 14] = with(
+    with::<11, 2, 13>(with::<9, 2, 11>(SITE_PLAYBOOK, FROM_CACHE), OVER_SSH),
+    [Code::BackupArtifactInvalid],
+);
+
+/// One list after the other.
+const fn with<const A: usize, const B: usize, const N: usize>(first: [Code; A], second: [Code; B]) -> [Code; N] {
+    let mut all = [Code::Internal; N];
+    let mut at = 0;
+    while at < A {
+        all[at] = first[at];
+        at += 1;
+    }
+    while at < N {
+        all[at] = second[at - A];
+        at += 1;
+    }
+    all
+}
+
+const ARTIFACTS: StepType = StepType {
+    name: "artifacts",
+    does: "Fetches WordPress and WP-CLI into the control plane's cache where they are missing, and sends the node what it lacks of them.",
+    limit: None,
+    codes: &[
+        Code::ArtifactUnavailable,
+        Code::ArtifactChecksumMismatch,
+        Code::HostDiskFull,
+        Code::NodeNotReady,
+        Code::AnsibleHostUnreachable,
+        Code::AnsibleHostFailed,
+        Code::LocalAddressMissing,
+        Code::SshAuthRejected,
+        Code::SshHostKeyMismatch,
+    ],
+};
+
+const PROVE_PREVIEW: StepType = StepType {
+    name: "prove_preview",
+    does: "Asks the preview URL at the node's own address for a proof that only this environment's own WordPress and database can give.",
+    limit: Some("20 s"),
+    codes: &[Code::PreviewUnreachable, Code::LocalAddressMissing],
+};
+
+const DELETE_BACKUPS: StepType = StepType {
+    name: "delete_backups",
+    does: "Removes what is stored of its backups.",
+    limit: None,
+    codes: &[Code::BackupStorageFailed, Code::HostDiskFull],
+};
 
 /// Every kind of job, in the registry's order.
 pub(super) const JOB_TYPES: &[JobType] = &[
@@ -168,6 +246,165 @@ pub(super) const JOB_TYPES: &[JobType] = &[
             },
         ],
     },
+    JobType {
+        kind: JobKind::SiteCreate,
+        requests: &["POST /api/sites", "POST /api/jobs/{id}/retry"],
+        success: "The site and its production environment are `active`.",
+        failure: "The site and its production environment are `failed`; they can be reset, created again by a retry, or deleted.",
+        time_limit: HALF_HOUR,
+        steps: &[
+            ARTIFACTS,
+            StepType {
+                name: "create",
+                does: "Runs the playbook `site-create.yml`: system user, files, database, PHP pool, nginx server and Redis user of the environment, and a new WordPress.",
+                limit: None,
+                codes: &CREATE,
+            },
+            PROVE_PREVIEW,
+        ],
+    },
+    JobType {
+        kind: JobKind::SiteDelete,
+        requests: &["DELETE /api/sites/{id}", "POST /api/jobs/{id}/retry"],
+        success: "The site is gone, with its environments and their backups.",
+        failure: "The site is `failed`; it can be deleted again.",
+        time_limit: HALF_HOUR,
+        steps: &[
+            StepType {
+                name: "delete",
+                does: "Runs the playbook `site-delete.yml` on each node that an environment of it lives on.",
+                limit: None,
+                codes: &SITE_PLAYBOOK,
+            },
+            DELETE_BACKUPS,
+        ],
+    },
+    JobType {
+        kind: JobKind::EnvCreate,
+        requests: &["POST /api/sites/{id}/environments", "POST /api/jobs/{id}/retry"],
+        success: "The environment and its site are `active`.",
+        failure: "The environment is `failed`, its site `active`; the source is as it was.",
+        time_limit: HALF_HOUR,
+        steps: &[
+            ARTIFACTS,
+            StepType {
+                name: "create",
+                does: "Runs the playbook `env-create.yml`: copies files and database of the source into an environment of its own, rewrites the addresses in it, and verifies that none is left and that every serialized value still parses.",
+                limit: None,
+                codes: &COPY,
+            },
+            PROVE_PREVIEW,
+        ],
+    },
+    JobType {
+        kind: JobKind::EnvDelete,
+        requests: &["DELETE /api/environments/{id}", "POST /api/jobs/{id}/retry"],
+        success: "The environment is gone, with its backups.",
+        failure: "The environment is `failed`; it can be deleted again.",
+        time_limit: HALF_HOUR,
+        steps: &[
+            StepType {
+                name: "delete",
+                does: "Runs the playbook `env-delete.yml`.",
+                limit: None,
+                codes: &SITE_PLAYBOOK,
+            },
+            DELETE_BACKUPS,
+        ],
+    },
+    JobType {
+        kind: JobKind::EnvRestore,
+        requests: &["POST /api/environments/{id}/restore", "POST /api/jobs/{id}/retry"],
+        success: "The environment and its site are `active`, with what the backup holds.",
+        failure: "The environment is as it was before and in the status that it had, or `failed` where that is not known; the checkpoint is among its backups.",
+        time_limit: HALF_HOUR,
+        steps: &[
+            StepType {
+                name: "check_backup",
+                does: "Sees that the backup is of this environment, reads it through, and compares size and checksum. Nothing is touched before.",
+                limit: None,
+                codes: &[
+                    Code::BackupStorageFailed,
+                    Code::BackupChecksumMismatch,
+                    Code::BackupArtifactInvalid,
+                ],
+            },
+            StepType {
+                name: "checkpoint",
+                does: "Takes a full backup of the environment as it is, as far as it is there, and stores it.",
+                limit: None,
+                codes: &CHECKPOINT,
+            },
+            StepType {
+                name: "stage",
+                does: "Sends the backup and WP-CLI to the node.",
+                limit: None,
+                codes: &[
+                    Code::ArtifactUnavailable,
+                    Code::ArtifactChecksumMismatch,
+                    Code::BackupStorageFailed,
+                    Code::BackupArtifactInvalid,
+                    Code::AnsibleHostUnreachable,
+                    Code::AnsibleHostFailed,
+                    Code::HostDiskFull,
+                    Code::LocalAddressMissing,
+                    Code::SshAuthRejected,
+                    Code::SshHostKeyMismatch,
+                ],
+            },
+            StepType {
+                name: "restore",
+                does: "Runs the playbook `env-restore.yml`: restores into a new generation with a database of its own, checks it there, and switches to it.",
+                limit: None,
+                codes: &RESTORE,
+            },
+            StepType {
+                name: "prove_preview",
+                does: "Asks the preview URL for its proof; where it does not come, switches back.",
+                limit: Some("20 s for the proof"),
+                codes: &RESTORE,
+            },
+            StepType {
+                name: "keep",
+                does: "Removes what was live before, and what was sent to the node.",
+                limit: None,
+                codes: &KEEP,
+            },
+        ],
+    },
+    JobType {
+        kind: JobKind::BackupCreate,
+        requests: &["POST /api/environments/{id}/backups", "POST /api/jobs/{id}/retry"],
+        success: "The backup is `completed`.",
+        failure: "The backup is `failed`; the environment is as it was.",
+        time_limit: HALF_HOUR,
+        steps: &[
+            StepType {
+                name: "stage",
+                does: "Runs the playbook `backup-create.yml`: the database first, then the files, into one archive on the node.",
+                limit: None,
+                codes: &STAGE,
+            },
+            StepType {
+                name: "store",
+                does: "Streams the archive over SSH into the storage, compares size and checksum, reads it back and compares again.",
+                limit: None,
+                codes: &STORE,
+            },
+            StepType {
+                name: "unstage",
+                does: "Removes the archive from the node.",
+                limit: None,
+                codes: &[
+                    Code::AnsibleHostUnreachable,
+                    Code::AnsibleHostFailed,
+                    Code::LocalAddressMissing,
+                    Code::SshAuthRejected,
+                    Code::SshHostKeyMismatch,
+                ],
+            },
+        ],
+    },
 ];
 
 impl JobType {
@@ -178,13 +415,23 @@ impl JobType {
         all.filter(|code| ANY_STEP.contains(code) || of_steps(code)).collect()
     }
 
-    /// The keys that it holds while it runs, `{node_id}` standing for the node's id.
+    /// The keys that it holds while it runs, `{node_id}` and `{site_id}` standing for the ids.
     pub(super) fn exclusion_keys(&self) -> Vec<String> {
-        let id = NodeId::generate();
-        let job = NewJob::on_node(self.kind, id, 1);
-        let keys = job.exclusion_keys.iter();
-        keys.map(|key| key.as_str().replace(&id.to_string(), "{node_id}"))
-            .collect()
+        let (node, site) = (NodeId::generate(), SiteId::generate());
+        let job = match self.kind {
+            JobKind::NodeProvision | JobKind::NodeDecommission => NewJob::on_node(self.kind, node, 1),
+            JobKind::SiteCreate
+            | JobKind::SiteDelete
+            | JobKind::EnvCreate
+            | JobKind::EnvDelete
+            | JobKind::EnvRestore
+            | JobKind::BackupCreate => NewJob::on_environment(self.kind, node, site, EnvironmentId::generate(), 1),
+        };
+        let named = |key: &str| {
+            key.replace(&node.to_string(), "{node_id}")
+                .replace(&site.to_string(), "{site_id}")
+        };
+        job.exclusion_keys.iter().map(|key| named(key.as_str())).collect()
     }
 }
 

@@ -66,8 +66,15 @@ async fn the_document_says_which_endpoints_need_a_session() {
 #[actix_web::test]
 async fn another_method_of_a_path_is_a_405_that_names_the_right_ones() {
     let panel = Panel::new().await;
+    let is_served = |method: &str, path: &str| {
+        let known = endpoints();
+        known
+            .iter()
+            .any(|(other, of)| other == method && without_id(of) == without_id(path))
+    };
     for (_, path) in endpoints() {
-        for method in ["PUT", "PATCH", "OPTIONS"] {
+        let others = ["PUT", "PATCH", "OPTIONS"].into_iter();
+        for method in others.filter(|method| !is_served(method, &path)) {
             let answer = panel.ask(method, &path).send().await;
             assert_eq!(
                 (answer.status, answer.code().as_str()),
@@ -128,6 +135,11 @@ async fn an_id_that_is_none_names_nothing() {
             ("POST", format!("/api/nodes/{id}/provision")),
             ("GET", format!("/api/jobs/{id}")),
             ("GET", format!("/api/jobs/{id}/events")),
+            ("GET", format!("/api/sites/{id}")),
+            ("POST", format!("/api/sites/{id}/reset")),
+            ("GET", format!("/api/environments/{id}")),
+            ("POST", format!("/api/environments/{id}/wordpress-login")),
+            ("DELETE", format!("/api/backups/{id}")),
         ] {
             let answer = panel.ask(method, &path).send().await;
             assert_eq!(

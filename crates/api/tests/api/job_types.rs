@@ -8,8 +8,9 @@ use jobs::{JobKind, RetryPolicy, Workflow};
 use nodes_domain::ProviderId;
 use operations::{NodeDecommission, NodeProvision, ProviderRegistry};
 use serde_json::{Value, json};
-use test_support::{FakeKeys, FakeProbe, FakeProvider, FakeProvisioner, FakeSsh, ManualClock, MemoryJobs, MemoryNodes};
+use test_support::{FakeProbe, FakeProvisioner};
 
+use crate::panel::Panel;
 use crate::schema::DOCUMENT;
 
 fn registry() -> Value {
@@ -18,34 +19,35 @@ fn registry() -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-fn workflows() -> Vec<Arc<dyn Workflow>> {
-    let clock = Arc::new(ManualClock::new());
-    let jobs = Arc::new(MemoryJobs::new(clock.clone()));
-    let store = Arc::new(MemoryNodes::new(clock, jobs));
-    let provider = Arc::new(FakeProvider::new("fake"));
-    let machines = provider.machines();
-    let registry = ProviderRegistry::new(ProviderId::new("fake")).with(provider);
-    let ssh = Arc::new(FakeSsh::new(machines.clone()));
-    vec![
+/// The workflows of nodes and of sites.
+async fn workflows() -> Vec<Arc<dyn Workflow>> {
+    let panel = Panel::new().await;
+    let machines = panel.provider.machines();
+    let registry = ProviderRegistry::new(ProviderId::new("fake")).with(panel.provider.clone());
+    let (store, ssh) = (panel.nodes.clone(), panel.ssh.clone());
+    let mut all: Vec<Arc<dyn Workflow>> = vec![
         Arc::new(NodeProvision {
             store: store.clone(),
             registry: registry.clone(),
-            keys: Arc::new(FakeKeys::default()),
+            keys: panel.keys.clone(),
             ssh: ssh.clone(),
             provisioner: Arc::new(FakeProvisioner::new(machines.clone())),
             probe: Arc::new(FakeProbe::new(machines)),
         }),
         Arc::new(NodeDecommission { store, registry, ssh }),
-    ]
+    ];
+    all.extend(panel.parts.workflows());
+    all
 }
 
-#[test]
-fn the_registry_has_the_steps_and_the_limit_of_every_workflow() {
+#[actix_web::test]
+async fn the_registry_has_the_steps_and_the_limit_of_every_workflow() {
     let registry = registry();
     let published = registry["job_types"].as_array().unwrap();
     let kinds: Vec<_> = published.iter().map(|kind| kind["job_type"].clone()).collect();
     assert_eq!(json!(kinds), json!(JobKind::ALL));
-    for workflow in workflows() {
+    let workflows = workflows().await;
+    for workflow in &workflows {
         let kind = workflow.kind();
         let published = published.iter().find(|entry| entry["job_type"] == json!(kind)).unwrap();
         let steps: Vec<_> = workflow.steps().iter().map(|step| step.name()).collect();
@@ -65,7 +67,7 @@ fn the_registry_has_the_steps_and_the_limit_of_every_workflow() {
             "{kind}"
         );
     }
-    assert_eq!(workflows().len(), published.len());
+    assert_eq!(workflows.len(), published.len());
     assert_eq!(
         registry["retry"]["max_attempts"],
         json!(RetryPolicy::default().max_attempts())
@@ -94,6 +96,12 @@ fn every_request_that_enqueues_a_job_is_one_of_the_api() {
             let operation = &DOCUMENT["paths"][path][method.to_lowercase()];
             assert!(operation["responses"]["202"].is_object(), "{request}");
         }
-        assert_eq!(kind["exclusion_keys"], json!(["node:{node_id}"]));
+        let of_node = kind["job_type"].as_str().unwrap().starts_with("node_");
+        let keys = if of_node {
+            json!(["node:{node_id}"])
+        } else {
+            json!(["site:{site_id}", "node:{node_id}"])
+        };
+        assert_eq!(kind["exclusion_keys"], keys, "{}", kind["job_type"]);
     }
 }

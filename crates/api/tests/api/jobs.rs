@@ -20,7 +20,7 @@ async fn a_waiting_job_shows_no_worker_and_no_error() {
         job,
         json!({
             "id": job_id, "job_type": "node_provision", "status": "queued", "node_id": node_id, "site_id": null,
-            "environment_id": null, "attempt_count": 1, "max_attempts": 3, "run_after": "2030-01-01T00:00:00Z",
+            "environment_id": null, "backup_id": null, "attempt_count": 1, "max_attempts": 3, "run_after": "2030-01-01T00:00:00Z",
             "locked_at": null, "locked_by": null, "cancel_requested": false, "started_at": null, "finished_at": null,
             "error_code": null, "error_message": null, "steps": [], "created_at": "2030-01-01T00:00:00Z",
             "updated_at": "2030-01-01T00:00:00Z"

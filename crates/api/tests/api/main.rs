@@ -8,7 +8,9 @@
 )]
 
 mod access;
+mod backups;
 mod contracts;
+mod environments;
 mod errors;
 mod job_types;
 mod jobs;
@@ -17,6 +19,9 @@ mod panel;
 mod remote_nodes;
 mod schema;
 mod session;
+mod site_parts;
+mod site_retry;
+mod sites;
 mod status;
 mod stream;
 mod wire;

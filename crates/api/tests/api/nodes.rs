@@ -1,10 +1,8 @@
 //! `/api/nodes`, `/api/ssh-key`, `/api/providers`.
 
-use std::time::Duration;
-
 use domain_kernel::{JobErrorCode, NodeId};
-use jobs::{JobStatus, Outcome, StepContext};
-use nodes_domain::{AcquireRequest, Capability, Instance, NodeProvider, NodeStatus, NodeTarget, Unavailable};
+use jobs::JobStatus;
+use nodes_domain::{Capability, NodeStatus, Unavailable};
 use serde_json::{Value, json};
 use test_support::FakeKeys;
 
@@ -14,41 +12,6 @@ const LOCAL: &str = r#"{"acquisition_source":"local"}"#;
 
 async fn create(panel: &Panel, body: &str) -> Answer {
     panel.ask("POST", "/api/nodes").json(body).send().await
-}
-
-/// A node whose machine runs, takes Pressluft's key and has what sites need.
-async fn active_node(panel: &Panel) -> NodeId {
-    let (id, _) = panel.create_node().await;
-    panel.end_job(Outcome::Succeeded).await;
-    let context = StepContext::outside_job("test", Duration::from_secs(10), panel.clock.clone());
-    let instance = Instance::of(id);
-    let request = AcquireRequest {
-        instance: instance.clone(),
-        public_key: FakeKeys::PUBLIC_KEY.to_owned(),
-        runtime: None,
-    };
-    let acquired = panel.provider.acquire(&request, &context).await.unwrap();
-    panel
-        .provider
-        .inject_key(&instance, FakeKeys::PUBLIC_KEY, &context)
-        .await
-        .unwrap();
-    panel
-        .provider
-        .machines()
-        .change(id, |machine| machine.provisioned = true);
-    let mut node = panel.nodes.get(id);
-    node.status = NodeStatus::Active;
-    node.target = Some(NodeTarget {
-        hostname: acquired.hostname,
-        public_ip: acquired.public_ip,
-        ssh_port: acquired.ssh_port,
-        ssh_user: acquired.ssh_user,
-        ssh_private_key_path: "keys/id_ed25519".into(),
-        host_key: acquired.host_key,
-    });
-    panel.nodes.put(node);
-    id
 }
 
 #[actix_web::test]
@@ -328,7 +291,7 @@ async fn decommissioned_nodes_are_listed_on_request_only() {
 #[actix_web::test]
 async fn a_ready_node_shows_where_it_is_and_what_was_seen() {
     let panel = Panel::new().await;
-    let id = active_node(&panel).await;
+    let id = panel.active_node().await;
     let checked = panel.post(&format!("/api/nodes/{id}/readiness-check")).await;
     assert_eq!(checked.status, 200);
     assert_eq!(checked.json()["is_ready"], json!(true));
@@ -347,7 +310,7 @@ async fn a_ready_node_shows_where_it_is_and_what_was_seen() {
 #[actix_web::test]
 async fn a_readiness_check_says_why_a_node_is_not_ready_and_what_to_do() {
     let panel = Panel::new().await;
-    let id = active_node(&panel).await;
+    let id = panel.active_node().await;
     panel.provider.machines().change(id, |machine| machine.sudo = false);
     let answer = panel.post(&format!("/api/nodes/{id}/readiness-check")).await.json();
     assert_eq!(
@@ -361,7 +324,7 @@ async fn a_readiness_check_says_why_a_node_is_not_ready_and_what_to_do() {
 #[actix_web::test]
 async fn an_active_node_is_provisioned_again_and_given_back() {
     let panel = Panel::new().await;
-    let id = active_node(&panel).await;
+    let id = panel.active_node().await;
     let answer = panel.post(&format!("/api/nodes/{id}/provision")).await;
     assert_eq!((answer.status, &answer.json()["node_id"]), (202, &json!(id)));
     let again = panel.post(&format!("/api/nodes/{id}/provision")).await;
@@ -390,7 +353,7 @@ async fn a_node_with_a_running_job_is_not_given_back() {
 #[actix_web::test]
 async fn requests_without_a_body_take_none() {
     let panel = Panel::new().await;
-    let id = active_node(&panel).await;
+    let id = panel.active_node().await;
     for (method, path) in [
         ("DELETE", format!("/api/nodes/{id}")),
         ("POST", format!("/api/nodes/{id}/provision")),

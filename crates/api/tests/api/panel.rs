@@ -14,19 +14,20 @@ use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, init_service};
 use api::{ApiState, Health, Streams};
 use async_trait::async_trait;
-use domain_kernel::{JobId, NodeId, Secret};
+use domain_kernel::{CancelToken, JobId, NodeId, Secret};
 use futures_util::future::LocalBoxFuture;
 use http_session::HttpSettings;
-use jobs::{ClaimedJob, JobStore, Outcome, WorkerId};
-use nodes_domain::ProviderId;
+use jobs::{ClaimedJob, JobRunner, JobStore, Outcome, RetryPolicy, RunEnd, StepContext, WorkerId};
+use nodes_domain::{AcquireRequest, Instance, NodeProvider, NodeStatus, NodeTarget, ProviderId};
 use operations::{Accounts, JobsService, NodeDeps, NodesService, ProviderRegistry};
 use serde_json::Value;
 use test_support::{
-    FakeHostKeys, FakeKeys, FakeOwnHost, FakeProbe, FakeProvider, ManualClock, MemoryAccounts, MemoryJobs, MemoryNodes,
-    NumberedTokens, PlainHasher, RecordingSignal,
+    FakeHostKeys, FakeKeys, FakeOwnHost, FakeProbe, FakeProvider, FakeSsh, ManualClock, MemoryAccounts, MemoryJobs,
+    MemoryNodes, MemorySites, NumberedTokens, PlainHasher, RecordingSignal,
 };
 
 use crate::schema::{DOCUMENT, check, resolve};
+use crate::site_parts::SiteParts;
 
 pub(crate) const BIND: &str = "127.0.0.1:8080";
 pub(crate) const EMAIL: &str = "ops@example.test";
@@ -39,6 +40,10 @@ pub(crate) struct Panel {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) jobs: Arc<MemoryJobs>,
     pub(crate) nodes: Arc<MemoryNodes>,
+    pub(crate) sites: Arc<MemorySites>,
+    /// What is behind the sites.
+    pub(crate) parts: SiteParts,
+    pub(crate) ssh: Arc<FakeSsh>,
     pub(crate) provider: Arc<FakeProvider>,
     pub(crate) remote: Arc<FakeProvider>,
     pub(crate) host_keys: Arc<FakeHostKeys>,
@@ -47,6 +52,7 @@ pub(crate) struct Panel {
     pub(crate) health: Arc<Switch>,
     pub(crate) state: ApiState,
     pub(crate) cookie: String,
+    runner: JobRunner,
     call: Call,
 }
 
@@ -83,13 +89,15 @@ impl Panel {
         let accounts = Accounts::new(store, hasher, Arc::new(NumberedTokens::default()), clock.clone());
         accounts.create(EMAIL, Secret::new(PASSWORD)).await.unwrap();
         let opened = accounts.login(EMAIL, Secret::new(PASSWORD), "test").await.unwrap();
+        let probe = Arc::new(FakeProbe::new(provider.machines()));
+        let ssh = Arc::new(FakeSsh::new(provider.machines()));
         let service = Arc::new(NodesService::new(NodeDeps {
             store: nodes.clone(),
             registry: ProviderRegistry::new(ProviderId::new("fake"))
                 .with(provider.clone())
                 .with(remote.clone()),
             keys: keys.clone(),
-            probe: Arc::new(FakeProbe::new(provider.machines())),
+            probe: probe.clone(),
             host_keys: host_keys.clone(),
             own_host: Arc::new(FakeOwnHost),
             clock: clock.clone(),
@@ -97,15 +105,20 @@ impl Panel {
             host_id: "host-a".to_owned(),
             max_attempts: 3,
         }));
+        let parts = SiteParts::new(&clock, &jobs, &nodes, &service, &ssh, &probe, &signal);
+        let retry = RetryPolicy::default();
+        let runner = JobRunner::new(jobs.clone(), clock.clone(), retry, 5, parts.workflows());
         let state = ApiState {
             jobs: Arc::new(JobsService::new(
                 jobs.clone(),
                 jobs.clone(),
                 nodes.clone(),
                 service.clone(),
+                parts.service.clone(),
                 signal.clone(),
             )),
             nodes: service,
+            sites: parts.service.clone(),
             accounts: Arc::new(accounts),
             clock: clock.clone(),
             streams: Streams::new(),
@@ -121,6 +134,9 @@ impl Panel {
             clock,
             jobs,
             nodes,
+            sites: parts.rows.clone(),
+            parts,
+            ssh,
             provider,
             remote,
             host_keys,
@@ -129,6 +145,7 @@ impl Panel {
             health,
             state,
             cookie: format!("session_token={}", opened.token.0.expose()),
+            runner,
             call,
         }
     }
@@ -170,6 +187,39 @@ impl Panel {
         (id("node_id").parse().unwrap(), id("job_id").parse().unwrap())
     }
 
+    /// A node whose machine runs, takes Pressluft's key and has what sites need.
+    pub(crate) async fn active_node(&self) -> NodeId {
+        let (id, _) = self.create_node().await;
+        self.end_job(Outcome::Succeeded).await;
+        let context = StepContext::outside_job("test", Duration::from_secs(10), self.clock.clone());
+        let instance = Instance::of(id);
+        let request = AcquireRequest {
+            instance: instance.clone(),
+            public_key: FakeKeys::PUBLIC_KEY.to_owned(),
+            runtime: None,
+        };
+        let acquired = self.provider.acquire(&request, &context).await.unwrap();
+        self.provider
+            .inject_key(&instance, FakeKeys::PUBLIC_KEY, &context)
+            .await
+            .unwrap();
+        self.provider
+            .machines()
+            .change(id, |machine| machine.provisioned = true);
+        let mut node = self.nodes.get(id);
+        node.status = NodeStatus::Active;
+        node.target = Some(NodeTarget {
+            hostname: acquired.hostname,
+            public_ip: acquired.public_ip,
+            ssh_port: acquired.ssh_port,
+            ssh_user: acquired.ssh_user,
+            ssh_private_key_path: "keys/id_ed25519".into(),
+            host_key: acquired.host_key,
+        });
+        self.nodes.put(node);
+        id
+    }
+
     /// Takes the oldest waiting job, as a worker would.
     pub(crate) async fn claim(&self) -> ClaimedJob {
         let worker = WorkerId::new("worker-1");
@@ -185,6 +235,15 @@ impl Panel {
         let claimed = self.claim().await;
         self.jobs.finish(&claimed.claim, &outcome).await.unwrap();
         claimed.job.id
+    }
+
+    /// Does the work of the oldest waiting job, which is one of a site, as a worker would.
+    pub(crate) async fn run_job(&self) -> Outcome {
+        let claimed = self.claim().await;
+        match self.runner.run(claimed, CancelToken::new()).await.unwrap() {
+            RunEnd::Settled(outcome) => outcome,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Says that nothing was written.
@@ -334,10 +393,24 @@ impl Answer {
             "{method} {path} tells nothing of {}: {self:?}",
             self.status
         );
+        assert!(
+            self.status < 400 || self.status == 503 || tells_of(response, &self.code()),
+            "{method} {path} tells nothing of this code: {self:?}"
+        );
         let response = response.get("$ref").map_or(response, resolve);
         if let Some(schema) = response.pointer("/content/application~1json/schema") {
             check(schema, &self.json()).unwrap_or_else(|why| panic!("{method} {path}: {why}"));
         }
+    }
+}
+
+/// Whether a documented answer is one with this code: the code's own, or one that several codes share.
+fn tells_of(response: &Value, code: &str) -> bool {
+    match response["$ref"].as_str() {
+        Some(reference) => reference == format!("#/components/responses/{code}"),
+        None => response
+            .pointer(&format!("/content/application~1json/examples/{code}"))
+            .is_some(),
     }
 }
 

@@ -115,6 +115,12 @@ fn title(kind: JobKind) -> &'static str {
     match kind {
         JobKind::NodeProvision => "Provisioning",
         JobKind::NodeDecommission => "Deletion",
+        JobKind::SiteCreate => "New site",
+        JobKind::SiteDelete => "Deletion of a site",
+        JobKind::EnvCreate => "Copy of an environment",
+        JobKind::EnvDelete => "Deletion of an environment",
+        JobKind::EnvRestore => "Restore",
+        JobKind::BackupCreate => "Backup",
     }
 }
 
@@ -175,6 +181,33 @@ pub(crate) const fn steps_of(kind: JobKind) -> &'static [(&'static str, &'static
         JobKind::NodeDecommission => &[
             ("disconnect", "Close connections"),
             ("release", "Give the machine back"),
+        ],
+        JobKind::SiteCreate => &[
+            ("artifacts", "Send WordPress to the node"),
+            ("create", "Make the environment"),
+            ("prove_preview", "Prove its preview"),
+        ],
+        JobKind::EnvCreate => &[
+            ("artifacts", "Send WP-CLI to the node"),
+            ("create", "Copy the environment"),
+            ("prove_preview", "Prove its preview"),
+        ],
+        JobKind::SiteDelete | JobKind::EnvDelete => &[
+            ("delete", "Remove it from its node"),
+            ("delete_backups", "Remove its backups"),
+        ],
+        JobKind::EnvRestore => &[
+            ("check_backup", "Check the backup"),
+            ("checkpoint", "Back up what is there now"),
+            ("stage", "Send the backup to the node"),
+            ("restore", "Restore beside what is live, and switch"),
+            ("prove_preview", "Prove its preview"),
+            ("keep", "Remove what was replaced"),
+        ],
+        JobKind::BackupCreate => &[
+            ("stage", "Write the backup on the node"),
+            ("store", "Store it and read it back"),
+            ("unstage", "Remove it from the node"),
         ],
     }
 }

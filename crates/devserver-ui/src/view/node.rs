@@ -165,7 +165,16 @@ fn actions(node: &Node, readiness: &Readiness, job: Option<&JobView>) -> Actions
         retry: badly_ended.map(|job| job.id.to_string()),
         retry_words: match badly_ended.map(|job| job.kind) {
             Some(JobKind::NodeDecommission) => "Retry deletion",
-            Some(JobKind::NodeProvision) | None => "Retry",
+            Some(
+                JobKind::NodeProvision
+                | JobKind::SiteCreate
+                | JobKind::SiteDelete
+                | JobKind::EnvCreate
+                | JobKind::EnvDelete
+                | JobKind::EnvRestore
+                | JobKind::BackupCreate,
+            )
+            | None => "Retry",
         },
     }
 }

@@ -16,10 +16,14 @@ use futures_util::future::LocalBoxFuture;
 use http_session::HttpSettings;
 use jobs::{Claim, Failure, JobStore, NewEvent, Outcome, StepStatus, WorkerId};
 use nodes_domain::{ManagedKeys, NodeChange, NodeStatus, NodeStore, ProviderId, RemoteHost};
-use operations::{Accounts, CreateLocalNode, CreateRemoteNode, JobsService, NodeDeps, NodesService, ProviderRegistry};
+use operations::{
+    Accounts, CreateLocalNode, CreateRemoteNode, JobsService, NodeDeps, NodesService, ProviderRegistry, SiteDeps,
+    SitesService,
+};
 use test_support::{
-    FakeHostKeys, FakeKeys, FakeOwnHost, FakeProbe, FakeProvider, ManualClock, MemoryAccounts, MemoryJobs, MemoryNodes,
-    NumberedTokens, PlainHasher, RecordingSignal,
+    FakeEnvironments, FakeHostKeys, FakeKeys, FakeOwnHost, FakePreview, FakeProbe, FakeProvider, FakeSecretBox,
+    FakeSsh, ManualClock, MemoryAccounts, MemoryJobs, MemoryNodes, MemorySites, NumberedTokens, PlainHasher,
+    RecordingSignal,
 };
 
 pub(crate) const BIND: &str = "127.0.0.1:8080";
@@ -83,7 +87,27 @@ impl Panel {
             host_id: "host-a".to_owned(),
             max_attempts: 3,
         }));
-        let jobs_service = JobsService::new(jobs.clone(), jobs.clone(), nodes.clone(), service.clone(), signal);
+        let sites = SitesService::new(SiteDeps {
+            sites: Arc::new(MemorySites::new(clock.clone(), jobs.clone(), nodes.clone())),
+            nodes: service.clone(),
+            node_store: nodes.clone(),
+            ssh: Arc::new(FakeSsh::new(provider.machines())),
+            preview: Arc::new(FakePreview::new(FakeEnvironments::default())),
+            secrets: Arc::new(FakeSecretBox),
+            tokens: Arc::new(NumberedTokens::default()),
+            clock: clock.clone(),
+            signal: signal.clone(),
+            preview_domain: None,
+            max_attempts: 3,
+        });
+        let jobs_service = JobsService::new(
+            jobs.clone(),
+            jobs.clone(),
+            nodes.clone(),
+            service.clone(),
+            Arc::new(sites),
+            signal,
+        );
         let ui = UiState::new(
             service.clone(),
             Arc::new(jobs_service),

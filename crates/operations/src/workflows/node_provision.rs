@@ -13,7 +13,7 @@ use nodes_domain::{
     readiness,
 };
 
-use super::{load, node_id, provider_of, target_of};
+use super::{claim_of, load, node_id, provider_of, target_of};
 use crate::ProviderRegistry;
 
 /// How long an acquired machine has to answer SSH.
@@ -75,14 +75,6 @@ impl Workflow for NodeProvision {
         };
         let id = job.node_id.ok_or(StoreError::NotFound("node"))?;
         self.store.settle_job(claim, &outcome, id, change).await
-    }
-}
-
-fn claim_of(job: &Job, context: &StepContext) -> Claim {
-    Claim {
-        job_id: job.id,
-        epoch: context.epoch,
-        worker: jobs::WorkerId::new(job.locked_by.clone().unwrap_or_default()),
     }
 }
 
@@ -337,7 +329,7 @@ fn stopped(reason: StopReason) -> StepError {
     StepError::Stopped(reason)
 }
 
-fn not_ready(seen: &Readiness) -> Failure {
+pub(super) fn not_ready(seen: &Readiness) -> Failure {
     let reasons: Vec<_> = seen
         .guidance
         .iter()

@@ -17,6 +17,8 @@ use test_support::{
     MemoryJobs, MemoryNodes, RecordingSignal,
 };
 
+use crate::site_bench::SiteBench;
+
 pub(crate) const HOST: &str = "host-a";
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
 pub(crate) const INTERVAL: Duration = Duration::from_secs(60);
@@ -36,6 +38,7 @@ pub(crate) struct Bench {
     pub(crate) signal: Arc<RecordingSignal>,
     pub(crate) service: Arc<NodesService>,
     pub(crate) jobs_service: JobsService,
+    pub(crate) sites: SiteBench,
     pub(crate) runner: JobRunner,
 }
 
@@ -99,11 +102,21 @@ impl Bench {
             host_id: HOST.to_owned(),
             max_attempts: retry.max_attempts(),
         }));
+        let sites = SiteBench::new(
+            clock.clone(),
+            jobs.clone(),
+            nodes.clone(),
+            service.clone(),
+            ssh.clone(),
+            probe.clone(),
+            signal.clone(),
+        );
         let jobs_service = JobsService::new(
             jobs.clone(),
             jobs.clone(),
             nodes.clone(),
             service.clone(),
+            sites.service.clone(),
             signal.clone(),
         );
         let provision: Arc<dyn Workflow> = Arc::new(NodeProvision {
@@ -119,7 +132,8 @@ impl Bench {
             registry,
             ssh: ssh.clone(),
         });
-        let workflows = vec![wrap(provision), wrap(decommission)];
+        let workflows = [provision, decommission].into_iter().chain(sites.workflows());
+        let workflows = workflows.map(wrap).collect();
         let runner = JobRunner::new(jobs.clone(), clock.clone(), retry, 5, workflows);
         Self {
             clock,
@@ -135,6 +149,7 @@ impl Bench {
             signal,
             service,
             jobs_service,
+            sites,
             runner,
         }
     }

@@ -13,9 +13,11 @@ use jobs::{
     StoreError, Workflow,
 };
 use nodes_domain::Instance;
+use sites_domain::{BackupScope, CreatedInSite};
 use test_support::{FakeKeys, fake_host_key};
 
 use crate::bench::Bench;
+use crate::site_bench::staging_request;
 
 /// The steps of a workflow, as they are shown: a new workflow or step must be entered here.
 fn steps_of(kind: JobKind) -> &'static [&'static str] {
@@ -29,23 +31,140 @@ fn steps_of(kind: JobKind) -> &'static [&'static str] {
             "readiness",
         ],
         JobKind::NodeDecommission => &["disconnect", "release"],
+        JobKind::SiteCreate | JobKind::EnvCreate => &["artifacts", "create", "prove_preview"],
+        JobKind::SiteDelete | JobKind::EnvDelete => &["delete", "delete_backups"],
+        JobKind::BackupCreate => &["stage", "store", "unstage"],
+        JobKind::EnvRestore => &[
+            "check_backup",
+            "checkpoint",
+            "stage",
+            "restore",
+            "prove_preview",
+            "keep",
+        ],
     }
 }
 
+/// What a job works on, besides its node.
+#[derive(Default)]
+struct Worked {
+    on: Vec<CreatedInSite>,
+}
+
 /// A job of the kind that waits, with the world that it needs.
-async fn waiting(bench: &Bench, kind: JobKind) -> (NodeId, JobId) {
+async fn waiting(bench: &Bench, kind: JobKind) -> (NodeId, JobId, Worked) {
     match kind {
-        JobKind::NodeProvision => bench.asked().await,
+        JobKind::NodeProvision => {
+            let (node_id, job_id) = bench.asked().await;
+            (node_id, job_id, Worked::default())
+        }
         JobKind::NodeDecommission => {
             let node_id = bench.active_node().await;
             let accepted = bench.service.delete(node_id, None).await.unwrap();
-            (node_id, accepted.job_id)
+            (node_id, accepted.job_id, Worked::default())
+        }
+        JobKind::SiteCreate => {
+            let node_id = bench.active_node().await;
+            let created = bench.asked_site("shop").await;
+            (node_id, created.job_id, Worked { on: vec![created] })
+        }
+        JobKind::SiteDelete | JobKind::EnvCreate | JobKind::EnvDelete | JobKind::BackupCreate | JobKind::EnvRestore => {
+            of_a_site(bench, kind).await
         }
     }
 }
 
+/// The same on a site that is there, with a staging environment and a backup of each where the kind is about them.
+async fn of_a_site(bench: &Bench, kind: JobKind) -> (NodeId, JobId, Worked) {
+    let service = &bench.sites.service;
+    let site = bench.active_site().await;
+    let mut on = vec![site];
+    let removes = matches!(kind, JobKind::SiteDelete | JobKind::EnvDelete);
+    if removes {
+        let staging = bench.active_staging(&site).await;
+        bench.stored_backup(staging.environment_id).await;
+        bench.stored_backup(site.environment_id).await;
+        on.push(staging);
+    }
+    let accepted = match kind {
+        JobKind::SiteDelete => service.delete_site(site.site_id, "shop", None).await,
+        JobKind::EnvDelete => service.delete_environment(on[1].environment_id, "staging", None).await,
+        JobKind::BackupCreate => {
+            let backup = service.create_backup(site.environment_id, BackupScope::Full, Some(7), None, None);
+            backup.await
+        }
+        JobKind::EnvRestore => {
+            let backup = bench.stored_backup(site.environment_id).await;
+            bench.set_content(site.environment_id, "damaged");
+            service.restore(site.environment_id, backup, None).await
+        }
+        _ => {
+            let request = staging_request("staging", site.environment_id);
+            service.create_environment(site.site_id, request, None, None).await
+        }
+    };
+    let accepted = accepted.unwrap();
+    on.push(accepted);
+    (bench.node_of(site.environment_id), accepted.job_id, Worked { on })
+}
+
+/// All that is left of sites, in their databases, on their node and in the storage.
+fn left_of_sites(bench: &Bench, node_id: NodeId, worked: &Worked) -> String {
+    let sites: Vec<_> = worked
+        .on
+        .iter()
+        .map(|of| {
+            let site = bench.sites.rows.find_site(of.site_id);
+            let environment = bench.sites.rows.find_environment(of.environment_id);
+            (
+                site.map(|site| site.status),
+                environment.map(|known| (known.status, known.resting_status, known.wordpress_version)),
+            )
+        })
+        .collect();
+    let backups = bench.sites.rows.all_backups();
+    let told = backups.iter().map(|backup| {
+        let stored = (backup.storage_path.clone(), backup.checksum.clone(), backup.size_bytes);
+        (
+            backup.scope,
+            backup.status,
+            backup.trigger,
+            backup.storage.clone(),
+            stored,
+        )
+    });
+    let told = told.collect::<Vec<_>>();
+    // Ids differ from run to run; the order in which they were made does not.
+    let named = |text: String| {
+        let mut text = text;
+        for (number, backup) in backups.iter().enumerate() {
+            text = text.replace(backup.id.short().as_str(), &format!("<backup {number}>"));
+        }
+        for (number, of) in worked.on.iter().enumerate() {
+            let environment = format!("<environment {number}>");
+            text = text
+                .replace(of.site_id.short().as_str(), "<site>")
+                .replace(of.environment_id.short().as_str(), &environment);
+        }
+        text
+    };
+    let held = bench.sites.environments.all();
+    let mut held: Vec<_> = held.values().map(|known| named(format!("{known:?}"))).collect();
+    held.sort();
+    let objects = bench.sites.storage.objects();
+    let mut objects: Vec<_> = objects.iter().map(|object| named(format!("{object:?}"))).collect();
+    objects.sort();
+    let more = (
+        bench.sites.runtime.whole_sites(),
+        bench.sites.files.paths(node_id),
+        bench.sites.storage.unfinished(),
+    );
+    let rows = named(format!("{:#?}", (sites, told, more)));
+    format!("{rows}\n{held:#?}\n{objects:#?}")
+}
+
 /// All that a workflow leaves behind, with the node's own names replaced so that two runs can be compared.
-fn left_behind(bench: &Bench, node_id: NodeId, job_id: JobId) -> String {
+fn left_behind(bench: &Bench, node_id: NodeId, job_id: JobId, worked: &Worked) -> String {
     let node = bench.node(node_id);
     let job = bench.job(job_id);
     let steps: Vec<_> = bench
@@ -54,7 +173,7 @@ fn left_behind(bench: &Bench, node_id: NodeId, job_id: JobId) -> String {
         .map(|step| (step.name, step.status, step.attempt))
         .collect();
     let text = format!(
-        "{:#?}",
+        "{:#?}\n{}",
         (
             (
                 node.status,
@@ -67,7 +186,8 @@ fn left_behind(bench: &Bench, node_id: NodeId, job_id: JobId) -> String {
             steps,
             bench.machines.all(),
             bench.ssh.known(),
-        )
+        ),
+        left_of_sites(bench, node_id, worked),
     );
     let name = Instance::of(node_id).name();
     let text = text.replace(fake_host_key(&name).as_str(), "<host key>");
@@ -77,20 +197,31 @@ fn left_behind(bench: &Bench, node_id: NodeId, job_id: JobId) -> String {
 /// What an uninterrupted run leaves behind.
 async fn undisturbed(kind: JobKind) -> String {
     let bench = Bench::new();
-    let (node_id, job_id) = waiting(&bench, kind).await;
+    let (node_id, job_id, worked) = waiting(&bench, kind).await;
     assert_eq!(bench.run().await, RunEnd::Settled(Outcome::Succeeded));
-    left_behind(&bench, node_id, job_id)
+    left_behind(&bench, node_id, job_id, &worked)
 }
 
 /// What must hold of the machine after a job of the kind, besides the comparison.
 fn check_machines(bench: &Bench, kind: JobKind, place: &str) {
     let machines: Vec<_> = bench.machines.all().into_values().collect();
+    let held = bench.sites.environments.all();
+    let backups = bench.sites.storage.objects().len();
     match kind {
+        JobKind::NodeDecommission => assert!(machines.is_empty(), "{place}"),
         JobKind::NodeProvision => {
             assert_eq!(machines.len(), 1, "{place}");
             assert_eq!(machines[0].authorized_keys, [FakeKeys::PUBLIC_KEY], "{place}");
         }
-        JobKind::NodeDecommission => assert!(machines.is_empty(), "{place}"),
+        JobKind::SiteCreate => assert_eq!((held.len(), backups), (1, 0), "{place}"),
+        JobKind::EnvCreate => assert_eq!((held.len(), backups), (2, 0), "{place}"),
+        JobKind::SiteDelete => assert_eq!((held.len(), backups), (0, 0), "{place}"),
+        JobKind::EnvDelete => assert_eq!((held.len(), backups), (1, 1), "{place}"),
+        JobKind::BackupCreate => assert_eq!((held.len(), backups), (1, 1), "{place}"),
+        JobKind::EnvRestore => {
+            let content = held.values().map(|known| known.content.as_str()).collect::<Vec<_>>();
+            assert_eq!((content, backups), (vec!["new WordPress `A shop`"], 2), "{place}");
+        }
     }
 }
 
@@ -139,7 +270,7 @@ async fn every_interruption_ends_as_if_there_had_been_none(how: Interruption) {
         let mut places = BTreeMap::<String, u32>::new();
         for polls in 0.. {
             let bench = Bench::new();
-            let (node_id, job_id) = waiting(&bench, kind).await;
+            let (node_id, job_id, worked) = waiting(&bench, kind).await;
             let Some(place) = interrupted(&bench, job_id, polls, how).await else {
                 break;
             };
@@ -150,7 +281,7 @@ async fn every_interruption_ends_as_if_there_had_been_none(how: Interruption) {
             if bench.job(job_id).status != JobStatus::Succeeded {
                 assert_eq!(bench.run().await, RunEnd::Settled(Outcome::Succeeded), "{told}");
             }
-            assert_eq!(left_behind(&bench, node_id, job_id), expected, "{told}");
+            assert_eq!(left_behind(&bench, node_id, job_id, &worked), expected, "{told}");
             check_machines(&bench, kind, &told);
         }
         for step in steps_of(kind) {
@@ -185,7 +316,7 @@ async fn a_run_whose_lease_is_lost_in_any_step_of_any_workflow_leaves_the_job_to
         let expected = undisturbed(kind).await;
         for polls in 0.. {
             let bench = Bench::new();
-            let (node_id, job_id) = waiting(&bench, kind).await;
+            let (node_id, job_id, worked) = waiting(&bench, kind).await;
             let claimed = bench.claim().await;
             let mut old = pin!(bench.runner.run(claimed, CancelToken::new()));
             let mut ended = false;
@@ -205,8 +336,15 @@ async fn a_run_whose_lease_is_lost_in_any_step_of_any_workflow_leaves_the_job_to
             let end = bench.to_the_end(old).await.unwrap();
             let harmless = [RunEnd::LostLease, RunEnd::Settled(Outcome::Succeeded)];
             assert!(harmless.contains(&end), "{kind} {polls}: {end:?}");
-            if kind == JobKind::NodeProvision {
-                assert_eq!(left_behind(&bench, node_id, job_id), expected, "{kind} {polls}");
+            // What it was writing when it lost its claim it may leave behind, where nothing takes it for whole.
+            bench.sites.files.clear_folder(node_id, "/var/lib/pressluft/staging/");
+            bench.sites.storage.clear_unfinished();
+            if kind != JobKind::NodeDecommission {
+                assert_eq!(
+                    left_behind(&bench, node_id, job_id, &worked),
+                    expected,
+                    "{kind} {polls}"
+                );
             }
             check_machines(&bench, kind, &format!("{kind} {polls}"));
         }
@@ -254,9 +392,13 @@ impl Step for TwiceStep {
 async fn a_workflow_that_does_every_step_twice_ends_the_same() {
     for kind in JobKind::ALL.iter().copied() {
         let bench = Bench::wrapping(|workflow| Arc::new(Twice(workflow)));
-        let (node_id, job_id) = waiting(&bench, kind).await;
+        let (node_id, job_id, worked) = waiting(&bench, kind).await;
         assert_eq!(bench.run().await, RunEnd::Settled(Outcome::Succeeded), "{kind}");
-        assert_eq!(left_behind(&bench, node_id, job_id), undisturbed(kind).await, "{kind}");
+        assert_eq!(
+            left_behind(&bench, node_id, job_id, &worked),
+            undisturbed(kind).await,
+            "{kind}"
+        );
         check_machines(&bench, kind, kind.as_str());
     }
 }

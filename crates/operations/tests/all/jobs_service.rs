@@ -44,7 +44,7 @@ async fn only_a_job_that_failed_or_was_cancelled_can_be_asked_for_again() {
     assert_eq!(bench.run().await, RunEnd::Settled(Outcome::Cancelled));
     let third = bench.jobs_service.retry(again.job_id, None).await.unwrap();
     assert_eq!(bench.run().await, RunEnd::Settled(Outcome::Succeeded));
-    assert_eq!(third.node_id, node_id);
+    assert_eq!(third.node_id, Some(node_id));
     assert_eq!(bench.node(node_id).status, NodeStatus::Active);
 }
 

@@ -8,7 +8,12 @@
 )]
 
 mod accounts;
+mod backup_create;
+mod backup_keeper;
+mod backups;
 mod bench;
+mod env_restore;
+mod environments;
 mod every_workflow;
 mod housekeeper;
 mod jobs_service;
@@ -18,4 +23,10 @@ mod nodes;
 mod readiness;
 mod reconciler;
 mod remote_nodes;
+mod site_bench;
+mod site_checks;
+mod site_removal;
+mod site_retry;
+mod site_workflows;
+mod sites;
 mod start_up;

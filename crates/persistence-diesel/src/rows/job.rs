@@ -34,6 +34,7 @@ pub(crate) struct JobRow {
     pub(crate) updated_at: i64,
     pub(crate) requested_by: Option<String>,
     pub(crate) log_bytes: i64,
+    pub(crate) backup_id: Option<String>,
 }
 
 impl JobRow {
@@ -63,6 +64,7 @@ impl JobRow {
             updated_at: now.as_micros(),
             requested_by: job.requested_by.map(|id| id.to_string()),
             log_bytes: 0,
+            backup_id: job.backup_id.map(|id| id.to_string()),
         }
     }
 
@@ -88,6 +90,7 @@ impl TryFrom<JobRow> for Job {
             node_id: read_optional("jobs.node_id", row.node_id.as_deref())?,
             site_id: read_optional("jobs.site_id", row.site_id.as_deref())?,
             environment_id: read_optional("jobs.environment_id", row.environment_id.as_deref())?,
+            backup_id: read_optional("jobs.backup_id", row.backup_id.as_deref())?,
             attempt_count: read_count("jobs.attempt_count", row.attempt_count)?,
             max_attempts: read_count("jobs.max_attempts", row.max_attempts)?,
             requested_by: read_optional("jobs.requested_by", row.requested_by.as_deref())?,

@@ -2,15 +2,21 @@
 
 mod account;
 mod audit;
+mod backup;
+mod environment;
 mod event;
 mod job;
 mod node;
+mod site;
 
 pub(crate) use account::{AccountRow, SessionRow};
 pub(crate) use audit::AuditRow;
+pub(crate) use backup::BackupRow;
+pub(crate) use environment::EnvironmentRow;
 pub(crate) use event::EventRow;
 pub(crate) use job::{JobRow, StepRow};
-pub(crate) use node::{NodeRow, to_json};
+pub(crate) use node::{NodeRow, from_json, to_json};
+pub(crate) use site::SiteRow;
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -26,7 +32,10 @@ pub(crate) fn read<T: FromStr<Err: Display>>(column: &'static str, text: &str) -
 }
 
 /// Reads a text that may be missing.
-fn read_optional<T: FromStr<Err: Display>>(column: &'static str, text: Option<&str>) -> Result<Option<T>, DbError> {
+pub(crate) fn read_optional<T: FromStr<Err: Display>>(
+    column: &'static str,
+    text: Option<&str>,
+) -> Result<Option<T>, DbError> {
     text.map(|text| read(column, text)).transpose()
 }
 

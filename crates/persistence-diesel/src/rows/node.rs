@@ -81,12 +81,12 @@ impl TryFrom<NodeRow> for Node {
     }
 }
 
-/// A part of a node as it is stored.
+/// A part of a row as it is stored.
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<String, DbError> {
     serde_json::to_string(value).map_err(DbError::Unwritable)
 }
 
-fn from_json<T: DeserializeOwned>(column: &'static str, text: Option<&str>) -> Result<Option<T>, DbError> {
+pub(crate) fn from_json<T: DeserializeOwned>(column: &'static str, text: Option<&str>) -> Result<Option<T>, DbError> {
     let value = text.map(serde_json::from_str).transpose();
     value.map_err(|error: serde_json::Error| DbError::Unknown {
         column,

@@ -94,7 +94,7 @@ store_tests! {
         let second = format!("INSERT INTO jobs SELECT 'other', kind, 'queued', node_id, site_id, environment_id,
             attempt_count, max_attempts, run_after, claim_epoch, locked_at, locked_by, lease_until, lost_workers,
             cancel_requested, started_at, finished_at, error_code, error_detail, created_at, updated_at,
-            requested_by, log_bytes
+            requested_by, log_bytes, backup_id
             FROM jobs WHERE node_id = '{id}'");
         for statement in [key, second] {
             let refused = db.try_execute(&statement).unwrap_err();

@@ -1,7 +1,8 @@
 //! What the stores promise, on SQLite and on PostgreSQL. Every test has a database of its own.
 //!
 //! Each test of these files runs on SQLite under its own name. On PostgreSQL all of them run in one test,
-//! `postgres::every_store_test_holds_on_postgresql`, because they share one server that it starts.
+//! `postgres::every_store_test_holds_on_postgresql`, because they share one server that it starts. Those of sites run on
+//! the stores in memory too, which other crates test against.
 
 // Clippy knows tests by their attribute; these are called by such.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
@@ -9,6 +10,7 @@
 mod accounts;
 mod atomicity;
 mod audit;
+mod backups;
 mod cancel;
 mod catalog;
 mod claim;
@@ -27,4 +29,7 @@ mod recovery;
 mod remote;
 mod retention;
 mod schema;
+mod site_database;
+mod site_support;
+mod sites;
 mod support;

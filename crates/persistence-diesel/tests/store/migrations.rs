@@ -6,9 +6,12 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel::{QueryableByName, sql_query};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
+use jobs::{JobKind, NewJob};
+use nodes_domain::{CreatedNode, Idempotency, NodeStore};
 use persistence_diesel::migrations::{POSTGRES, SQLITE};
 
-use crate::support::{Raw, store_tests};
+use crate::site_support::{World, new_job};
+use crate::support::{Raw, new_node, store_tests};
 
 #[derive(Debug, PartialEq, Eq, QueryableByName)]
 struct Line {
@@ -62,6 +65,29 @@ where
 }
 
 store_tests! {
+    async fn a_key_from_before_there_were_sites_is_replayed_and_jobs_of_sites_do_not_go_back(db) {
+        let world = World::of(db).await;
+        let db = world.database.as_ref().unwrap();
+        let made = world.active_site("shop").await;
+        let node = new_node();
+        let job = NewJob::on_node(JobKind::NodeProvision, node.id, 3);
+        let key = |key: &str| {
+            Some(Idempotency { account_id: world.account, key: key.to_owned(), request_hash: "hash".to_owned() })
+        };
+        let first = NodeStore::create(&db.store, node.clone(), job.clone(), key("node")).await.unwrap();
+        let of_site = new_job(JobKind::SiteDelete, &made);
+        world.sites.enqueue(vec![], vec![], of_site, key("site")).await.unwrap();
+        match db.raw() {
+            Raw::Sqlite(mut connection) => drop(connection.revert_last_migration(SQLITE).unwrap()),
+            Raw::Postgres(mut connection) => drop(connection.revert_last_migration(POSTGRES).unwrap()),
+        }
+        assert_eq!(db.store.migrate().unwrap(), ["20261123000008_sites"]);
+        let again = NodeStore::create(&db.store, node, job, key("node")).await.unwrap();
+        assert_eq!(again, CreatedNode { replayed: true, ..first });
+        assert_eq!(world.sites.site_count().await.unwrap(), 0);
+        assert!(world.catalog.latest_job_of_site(made.site).await.unwrap().is_none());
+    }
+
     async fn every_migration_goes_up_down_and_up_without_a_difference(db) {
         match db.raw() {
             Raw::Sqlite(mut connection) => up_down_up(&mut connection, || SQLITE, |connection| {

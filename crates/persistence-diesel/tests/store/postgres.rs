@@ -23,6 +23,7 @@ fn cases() -> Vec<&'static Case> {
         crate::accounts::CASES,
         crate::atomicity::CASES,
         crate::audit::CASES,
+        crate::backups::CASES,
         crate::cancel::CASES,
         crate::catalog::CASES,
         crate::claim::CASES,
@@ -40,6 +41,8 @@ fn cases() -> Vec<&'static Case> {
         crate::remote::CASES,
         crate::retention::CASES,
         crate::schema::CASES,
+        crate::site_database::CASES,
+        crate::sites::CASES,
     ];
     all.into_iter().flatten().collect()
 }

@@ -78,6 +78,8 @@ fn declared() -> Vec<(&'static str, Vec<Column>)> {
     vec![
         ("accounts", columns(schema::accounts::table)),
         ("audit", columns(schema::audit::table)),
+        ("backups", columns(schema::backups::table)),
+        ("environments", columns(schema::environments::table)),
         ("events", columns(schema::events::table)),
         ("idempotency_keys", columns(schema::idempotency_keys::table)),
         ("job_exclusions", columns(schema::job_exclusions::table)),
@@ -85,6 +87,7 @@ fn declared() -> Vec<(&'static str, Vec<Column>)> {
         ("jobs", columns(schema::jobs::table)),
         ("nodes", columns(schema::nodes::table)),
         ("sessions", columns(schema::sessions::table)),
+        ("sites", columns(schema::sites::table)),
     ]
 }
 

@@ -12,3 +12,4 @@ mod probe;
 mod server;
 mod sessions;
 mod stopping;
+mod transfer;

@@ -137,6 +137,21 @@ async fn a_new_login_is_one_and_leaves_the_shared_connection_alone() {
 }
 
 #[tokio::test]
+async fn another_program_may_share_the_connection_while_it_is_open_to_the_same_target() {
+    let site = Site::start().await;
+    let shared = |target| site.sessions.shared_connection(site.node_id, target);
+    assert_eq!(shared(&site.target).await, None, "none is opened for it");
+    site.run("true").await.unwrap();
+    let socket = shared(&site.target).await.unwrap();
+    assert!(socket.starts_with(control_folder(&site)), "{socket:?}");
+    let mut moved = site.target.clone();
+    moved.hostname = "localhost".to_owned();
+    assert_eq!(shared(&moved).await, None);
+    site.sessions.forget(site.node_id).await.unwrap();
+    assert_eq!(shared(&site.target).await, None);
+}
+
+#[tokio::test]
 async fn a_connection_that_breaks_under_a_command_is_unreachable() {
     let site = Site::start().await;
     let started = site.folder.path().join("started");

@@ -1,0 +1,36 @@
+//! `env_create`: make an environment as a copy of another of its site and prove its preview.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jobs::{Claim, Job, JobKind, Outcome, Step, StoreError, Workflow};
+use sites_domain::SiteStatus;
+
+use super::{SiteWork, creation};
+
+/// The workflow.
+#[derive(Clone)]
+pub struct EnvCreate(SiteWork);
+
+impl EnvCreate {
+    /// The workflow over these adapters.
+    pub fn new(work: SiteWork) -> Self {
+        Self(work)
+    }
+}
+
+#[async_trait]
+impl Workflow for EnvCreate {
+    fn kind(&self) -> JobKind {
+        JobKind::EnvCreate
+    }
+
+    fn steps(&self) -> Vec<Arc<dyn Step>> {
+        creation::steps(&self.0)
+    }
+
+    async fn settle(&self, job: &Job, claim: &Claim, outcome: Outcome) -> Result<(), StoreError> {
+        let changes = creation::changes(&self.0, job, &outcome, SiteStatus::Active).await?;
+        self.0.settle(claim, &outcome, changes).await
+    }
+}
