@@ -37,6 +37,10 @@ def module():
 MODULE = module()
 
 
+def in_hex(*rows: list[str]) -> list[list[str]]:
+    return [[cell.encode().hex().upper() for cell in row] for row in rows]
+
+
 class OnDisk(unittest.TestCase):
     """With the folder of all sites, and of locks, in a temporary one. Files belong to whoever runs the tests."""
 
@@ -142,7 +146,29 @@ def _lock_error(environment) -> str:
         return str(error)
 
 
+    def test_locks_stand_where_nobody_but_root_can_reach_them(self):
+        with mock.patch.object(site, "LOCKS", f"{self.folder}/locks"), site.Environment(SITE, ENVIRONMENT).locked():
+            self.assertEqual(os.stat(f"{self.folder}/locks").st_mode & 0o777, 0o700)
+
+    def test_what_a_site_started_is_ended_before_a_removal_asks_for_its_lock(self):
+        calls = mock.Mock()
+        with (
+            mock.patch.object(MODULE, "end_processes", calls.end),
+            mock.patch.object(site.Environment, "locked", return_value=contextlib.nullcontext()) as locked,
+            mock.patch.object(MODULE, "remove", return_value=True),
+        ):
+            calls.attach_mock(locked, "lock")
+            MODULE.ensure_absent({"site": SITE, "environment": ENVIRONMENT, "whole_site": False}, check_mode=False)
+        self.assertEqual([call[0] for call in calls.mock_calls], ["end", "lock"])
+
+
 class Programs(unittest.TestCase):
+    def test_a_file_that_php_may_replace_is_read_neither_for_long_nor_without_end(self):
+        with mock.patch.object(site, "run") as run:
+            site.read_as("nobody", "/dev/zero")
+        self.assertEqual(run.call_args.args[0][:6], ["timeout", "-k", "1", "5", "head", "-c"])
+        self.assertEqual(run.call_args.kwargs["user"], "nobody")
+
     def test_a_program_gets_a_small_environment_and_the_mark_of_the_run(self):
         with mock.patch.dict(os.environ, {"PL_NODE_RUN": "mark", "SECRET": "s3cret"}):
             out = site.run(["env"], env={"OWN": "1"}).stdout
@@ -155,6 +181,14 @@ class Programs(unittest.TestCase):
             site.run(["sh", "-c", "for i in 1 2 3 4 5 6 7; do echo line $i >&2; done; exit 3", "argument"])
         self.assertEqual(str(caught.exception), "sh ended with status 3: line 3 / line 4 / line 5 / line 6 / line 7")
         self.assertEqual(caught.exception.status, 3)
+
+    def test_what_wp_cli_loads_of_a_site_starts_no_program(self):
+        generation = site.Generation(site.Environment(SITE, ENVIRONMENT), "20261123140000")
+        with mock.patch.object(wordpress, "run") as run:
+            wordpress.wp(generation, ["core", "is-installed"], "/wp-cli.phar")
+        asked = run.call_args.args[0]
+        functions = next(part for part in asked if part.startswith("disable_functions=")).partition("=")[2].split(",")
+        self.assertLessEqual({"exec", "proc_open", "pcntl_fork", "putenv"}, set(functions))
 
     def test_wp_cli_that_fails_has_its_code(self):
         generation = site.Generation(site.Environment(SITE, ENVIRONMENT), "20261123140000")
@@ -246,7 +280,7 @@ class Texts(unittest.TestCase):
                 database.scan_database(bad, [])
 
     def test_a_scan_tells_addresses_and_broken_values_by_their_column(self):
-        columns = [["wp_options", "option_value"], ["wp_posts", "guid"]]
+        columns = in_hex(["wp_options", "option_value"], ["wp_posts", "guid"])
         rows = [["0", "n", "0"], ["1", "n", "2"], ["0", "s", b'a:1:{i:0;s:1:"ab";}'.hex()], ["0", "s", b"a:0:{}".hex()]]
         with mock.patch.object(database, "sql", side_effect=[columns, rows]) as asked:
             wrong = database.scan_database("pl_ba9876543210_20261123140000", ["old.test"])
@@ -254,6 +288,23 @@ class Texts(unittest.TestCase):
             wrong, ["wp_posts.guid: 2 with an address of the source", "wp_options.option_value: 1 serialized that do not parse"]
         )
         self.assertIn("LOCATE('old.test', `guid`)", asked.call_args.args[0])
+
+    def test_no_name_that_php_gave_a_table_or_a_column_leaves_its_quotes_in_a_statement_of_root(self):
+        columns = in_hex(["t`; GRANT", "c"], ["a\tb\nc", "`\\! id"])
+        for ask, answers in ((database.scan_database, [columns, []]), (database.has_rare_serialized, [columns, []])):
+            argument = "x" if ask is database.has_rare_serialized else ["x"]
+            with self.subTest(ask.__name__), mock.patch.object(database, "sql", side_effect=answers) as asked:
+                ask("pl_ba9876543210_20261123140000", argument)
+                statement = asked.call_args.args[0]
+                self.assertIn(".`t``; GRANT` WHERE", statement)
+                self.assertIn(".`a\tb\nc` WHERE", statement)
+                self.assertIn("LOCATE('x', ```\\! id`)", statement)
+
+    def test_the_client_of_root_runs_no_command_of_its_own(self):
+        with mock.patch.object(database, "run") as asked:
+            asked.return_value.stdout = ""
+            database.sql("SELECT 1;")
+        self.assertLessEqual({"--sandbox", "--binary-mode"}, set(asked.call_args.args[0]))
 
     def test_addresses_in_rare_serialized_values_are_rewritten_row_by_row_and_only_then(self):
         for rare in (False, True):

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.pressluft_restore_import import Processes, import_live
 from ansible.module_utils.pressluft_site import (
     SITES,
     Environment,
@@ -21,6 +23,7 @@ from ansible.module_utils.pressluft_site import (
     SiteError,
     fail,
     make_folder,
+    read_as,
     read_file,
     remove_file,
     remove_tree,
@@ -30,7 +33,6 @@ from ansible.module_utils.pressluft_site import (
     user_exists,
 )
 from ansible.module_utils.pressluft_site_database import (
-    copy_database,
     create_database,
     databases_of,
     drop_database,
@@ -39,7 +41,7 @@ from ansible.module_utils.pressluft_site_database import (
     scan_database,
     site_address,
 )
-from ansible.module_utils.pressluft_site_removal import is_there, remove
+from ansible.module_utils.pressluft_site_removal import end_processes, is_there, remove
 from ansible.module_utils.pressluft_site_services import (
     add_redis_user,
     configure,
@@ -225,9 +227,7 @@ class Present:
             missing.append("database" if address is None else "address")
         if read_file(live.config) != config_text(live, self.type, self.secrets):
             missing.append("configuration")
-        # As its user, since PHP owns what is there: root is not to read where a link leads.
-        plugin = run(["cat", "--", f"{live.live}/{PLUGIN}"], user=environment.user, check=False).stdout
-        if plugin != PLUGIN_TEXT:
+        if read_as(environment.user, f"{live.live}/{PLUGIN}") != PLUGIN_TEXT:
             missing.append("plugin")
         if not has_redis_user(environment, self.secrets["redis_password"]):
             missing.append("redis")
@@ -329,7 +329,7 @@ class Present:
         with self.step("copy"):
             code = others.submit(copy_tree, origin.release, generation.release, source.user, self.environment.user)
             create_database(generation, self.password)
-            copy_database(origin, generation, self.password)
+            import_live(origin, generation, self.password, Processes())
             # After the database: an attachment that it knows was written before, so its file is there.
             copy_tree(origin.uploads, generation.uploads, source.user, self.environment.user)
             code.result()
@@ -367,14 +367,16 @@ def add_user(environment: Environment) -> None:
 
 
 def copy_tree(source: str, target: str, reader: str, owner: str) -> None:
-    """Copies what is in a folder of one environment into the empty one of another.
+    """Copies what is in a folder of one environment into the empty one of another, which keeps its permissions.
 
-    The source's user copies, so that no link that it laid leads to what it may not read. The new owner gets it afterwards.
+    The source's user copies, so that no link that it laid leads to what it may not read. It is let into the one folder of the
+    other environment by beginning there. The new owner gets it afterwards.
     """
-    make_folder(target, 0o750, reader, "www-data")
-    run(["cp", "-a", "--reflink=auto", "--", f"{source}/.", target], user=reader)
+    mode = stat.S_IMODE(os.stat(target).st_mode)
+    make_folder(target, mode, reader, "www-data")
+    run(["cp", "-a", "--reflink=auto", "--", f"{source}/.", "."], user=reader, directory=target)
     run(["chown", "-hR", f"{owner}:{owner}", "--", target])
-    make_folder(target, 0o750, owner, "www-data")
+    make_folder(target, mode, owner, "www-data")
 
 
 def targets(params: dict) -> list[Environment]:
@@ -393,6 +395,8 @@ def ensure_absent(params: dict, check_mode: bool) -> bool:
         if check_mode:
             changed |= is_there(environment)
             continue
+        # What a site itself started may have inherited the lock, and would keep it for good.
+        end_processes(environment)
         with environment.locked():
             changed |= remove(environment)
             remove_file(environment.lock_file)

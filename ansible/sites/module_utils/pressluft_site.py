@@ -21,11 +21,15 @@ import subprocess
 from datetime import datetime, timedelta, timezone
 from urllib.parse import urlsplit
 
+from ansible.module_utils.pressluft_site_gate import close_to_others
+
 SITES = "/var/www/sites"
 ARTIFACTS = "/var/lib/pressluft/artifacts"
 STAGING = "/var/lib/pressluft/staging"
-LOCKS = "/run/lock"
+# Of root alone: in /run/lock whoever runs on the node could lay a link, or hold a lock for good.
+LOCKS = "/run/pressluft-sites"
 LOCK_SECONDS = 60
+READ_AS_BYTES = 64 * 1024
 GENERATION = "%Y%m%d%H%M%S"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -60,8 +64,11 @@ def last_lines(text: str, count: int = 5) -> str:
     return " / ".join(lines[-count:])[-1500:]
 
 
-def start(argv: list[str], env=None, user: str | None = None, fds=(), **streams) -> subprocess.Popen:
-    """Starts a program with a small environment, as `user` where one is named. `streams` go to Popen."""
+def start(argv: list[str], env=None, user: str | None = None, fds=(), directory: str = "/", **streams) -> subprocess.Popen:
+    """Starts a program with a small environment, as `user` where one is named. `streams` go to Popen.
+
+    It begins in `directory`, even where `user` could not get there: it is entered before.
+    """
     base = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/nonexistent"}
     # The mark by which the control plane ends what a cancelled run left behind.
     if "PL_NODE_RUN" in os.environ:
@@ -70,21 +77,31 @@ def start(argv: list[str], env=None, user: str | None = None, fds=(), **streams)
     if user is not None:
         entry = pwd.getpwnam(user)
         who = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-    return subprocess.Popen(argv, env={**base, **(env or {})}, cwd="/", pass_fds=(*_held, *fds), close_fds=True, **who, **streams)
+    return subprocess.Popen(argv, env={**base, **(env or {})}, cwd=directory, pass_fds=(*_held, *fds), close_fds=True, **who, **streams)
 
 
-def run(argv: list[str], input=None, env=None, user: str | None = None, check: bool = True, fds=()):
+def run(argv: list[str], input=None, env=None, user: str | None = None, check: bool = True, fds=(), directory: str = "/"):
     """Runs a program to its end; a CompletedProcess with text in `stdout` and `stderr`. Secrets belong into `input` or `env`.
 
     Raises CommandError where `check` and it fails.
     """
     pipe = subprocess.PIPE
     stdin = pipe if input is not None else subprocess.DEVNULL
-    process = start(argv, env, user, fds, stdin=stdin, stdout=pipe, stderr=pipe, text=True, errors="replace")
+    process = start(argv, env, user, fds, directory, stdin=stdin, stdout=pipe, stderr=pipe, text=True, errors="replace")
     stdout, stderr = process.communicate(input)
     if check and process.returncode != 0:
         raise CommandError(argv, process.returncode, stderr if stderr.strip() else stdout)
     return subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
+
+
+def read_as(user: str, path: str) -> str:
+    """The beginning of a file that PHP may have replaced, read as its user; empty where it cannot be read.
+
+    As that user, so that no link leads to what it may not read; not for long and not without end, since it may lead to a pipe
+    or to a device.
+    """
+    command = ["timeout", "-k", "1", "5", "head", "-c", str(READ_AS_BYTES), "--", path]
+    return run(command, user=user, check=False).stdout
 
 
 class Environment:
@@ -136,13 +153,15 @@ class Environment:
         """The folders around the generations. The environment's user must be there."""
         make_folder(SITES, 0o755)
         make_folder(self.site_folder, 0o755)
-        make_folder(self.folder, 0o711)
+        make_folder(self.folder, 0o710, "root", "www-data")
+        close_to_others(self.folder, self.user)
         make_folder(self.generations, 0o711)
         make_folder(self.tmp, 0o700, self.user, self.user)
 
     @contextlib.contextmanager
     def locked(self):
         """Holds the environment's lock; what another module began on it is waited for."""
+        make_locks_folder()
         handle = -1
         try:
             with deadline(LOCK_SECONDS, f"another run still works on {self.user} after {LOCK_SECONDS} s"):
@@ -159,6 +178,11 @@ class Environment:
                 _held.remove(handle)
             if handle >= 0:
                 os.close(handle)
+
+
+def make_locks_folder() -> None:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(LOCKS, 0o700)
 
 
 def _is_file(handle: int, path: str) -> bool:
@@ -193,12 +217,15 @@ class Generation:
         return f"{self.path}/{target}" if re.fullmatch(r"releases/[0-9]{14}", target) else f"{self.releases}/{self.name}"
 
     def make_folders(self) -> None:
-        """The generation's folders and an empty first release with `live` on it. nginx reads as www-data; PHP owns."""
+        """The generation's folders and an empty first release with `live` on it. nginx reads as www-data; PHP owns.
+
+        WordPress copies the permissions of uploads to what it puts there; the environment's folder keeps others out.
+        """
         user = self.environment.user
         make_folder(self.path, 0o711)
         make_folder(self.releases, 0o711)
         make_folder(self.release, 0o750, user, "www-data")
-        make_folder(self.uploads, 0o750, user, "www-data")
+        make_folder(self.uploads, 0o755, user, "www-data")
         place_link(os.path.relpath(self.release, self.path), self.live)
 
     def remove(self) -> None:

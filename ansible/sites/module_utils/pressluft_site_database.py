@@ -11,7 +11,9 @@ import subprocess
 from ansible.module_utils.pressluft_site import CommandError, Environment, Generation, SiteError, run, start
 from ansible.module_utils.pressluft_site_serialized import is_serialized, parses
 
-CLIENT = ["mariadb", "--no-defaults", "--protocol=socket", "--default-character-set=utf8mb4"]
+# In the sandbox and in binary mode the client runs no command of its own, such as `\!`: this is root's, and names that stand in
+# statements are a site's choice.
+CLIENT = ["mariadb", "--no-defaults", "--sandbox", "--binary-mode", "--protocol=socket", "--default-character-set=utf8mb4"]
 ROWS = ["--batch", "--raw", "--skip-column-names"]
 TEXT_TYPES = "'char','varchar','tinytext','text','mediumtext','longtext','tinyblob','blob','mediumblob','longblob','json'"
 
@@ -19,6 +21,11 @@ TEXT_TYPES = "'char','varchar','tinytext','text','mediumtext','longtext','tinybl
 def quote(text: str) -> str:
     """A text as a literal of SQL."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\0", "\\0").replace("\n", "\\n") + "'"
+
+
+def name(text: str) -> str:
+    """A name of a table or a column as SQL writes it. PHP chooses these: a backquote may stand in them."""
+    return "`" + text.replace("`", "``") + "`"
 
 
 def sql(statements: str) -> list[list[str]]:
@@ -29,25 +36,25 @@ def sql(statements: str) -> list[list[str]]:
 
 def create_database(generation: Generation, password: str) -> None:
     """The generation's empty database and its user. What was there by these names is gone."""
-    name = generation.database
-    sql(f"DROP DATABASE IF EXISTS `{name}`; CREATE DATABASE `{name}` CHARACTER SET utf8mb4;")
+    database = generation.database
+    sql(f"DROP DATABASE IF EXISTS `{database}`; CREATE DATABASE `{database}` CHARACTER SET utf8mb4;")
     ensure_database_user(generation, password)
 
 
 def ensure_database_user(generation: Generation, password: str) -> None:
     """The user of a generation's database, with that password and with no right elsewhere."""
-    name = generation.database
+    user = generation.database
     # An underscore is a wildcard in a grant.
-    pattern = name.replace("_", "\\_")
+    pattern = user.replace("_", "\\_")
     sql(
-        f"CREATE OR REPLACE USER '{name}'@'localhost' IDENTIFIED BY {quote(password)};"
-        f"GRANT ALL ON `{pattern}`.* TO '{name}'@'localhost';"
+        f"CREATE OR REPLACE USER '{user}'@'localhost' IDENTIFIED BY {quote(password)};"
+        f"GRANT ALL ON `{pattern}`.* TO '{user}'@'localhost';"
     )
 
 
 def drop_database(generation: Generation) -> None:
-    name = generation.database
-    sql(f"DROP DATABASE IF EXISTS `{name}`; DROP USER IF EXISTS '{name}'@'localhost';")
+    database = generation.database
+    sql(f"DROP DATABASE IF EXISTS `{database}`; DROP USER IF EXISTS '{database}'@'localhost';")
 
 
 def databases_of(environment: Environment) -> list[str]:
@@ -114,38 +121,18 @@ def site_address(generation: Generation, password: str) -> str | None:
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
-def copy_database(source: Generation, target: Generation, password: str) -> None:
-    """Imports a consistent dump of `source` into the empty database of `target`, as the user of `target`."""
-    dump = start(
-        ["mariadb-dump", "--no-defaults", "--protocol=socket", "--single-transaction", "--quick", source.database],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    load = start_as_user(
-        target, password, ["mariadb", target.database], stdin=dump.stdout, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    dump.stdout.close()
-    load_errors = load.communicate()[1].decode(errors="replace")
-    dump_errors = dump.stderr.read().decode(errors="replace")
-    dump.stderr.close()
-    if load.returncode != 0:
-        dump.wait()
-        raise CommandError(["mariadb"], load.returncode, load_errors)
-    if dump.wait() != 0:
-        raise CommandError(["mariadb-dump"], dump.returncode, dump_errors)
-
-
 def text_columns(database: str) -> list[list[str]]:
     """Table and column of everything in a generation's database that may hold text."""
     if not re.fullmatch(r"pl_[0-9a-f]{12}_[0-9]{14}", database):
         raise SiteError(f"not the database of a generation: {database!r}")
-    return sql(
-        "SELECT table_name, column_name FROM information_schema.columns JOIN information_schema.tables"
+    # In hexadecimal: a name may hold a tab or the end of a line, between which the rows are told apart.
+    rows = sql(
+        "SELECT HEX(table_name), HEX(column_name) FROM information_schema.columns JOIN information_schema.tables"
         " USING (table_schema, table_name)"
         f" WHERE table_schema = '{database}' AND table_type = 'BASE TABLE' AND data_type IN ({TEXT_TYPES})"
         " ORDER BY table_name, ordinal_position;"
     )
+    return [[bytes.fromhex(cell).decode() for cell in row] for row in rows]
 
 
 def has_rare_serialized(database: str, needle: str) -> bool:
@@ -156,7 +143,8 @@ def has_rare_serialized(database: str, needle: str) -> bool:
     """
     rare = "REGEXP '^([[:space:]]*[sCE]|[[:space:]]+[aO]):[0-9]+:'"
     parts = [
-        f"EXISTS (SELECT 1 FROM `{database}`.`{table}` WHERE `{column}` {rare} AND LOCATE({quote(needle)}, `{column}`) > 0)"
+        f"EXISTS (SELECT 1 FROM {name(database)}.{name(table)}"
+        f" WHERE {name(column)} {rare} AND LOCATE({quote(needle)}, {name(column)}) > 0)"
         for table, column in text_columns(database)
     ]
     return bool(parts) and sql(f"SELECT {' OR '.join(parts)};") == [["1"]]
@@ -171,12 +159,12 @@ def scan_database(database: str, needles: list[str], serialized: bool = True) ->
     wrong = []
     statements = []
     for number, (table, column) in enumerate(columns):
-        cell = f"`{database}`.`{table}`"
+        cell, column = f"{name(database)}.{name(table)}", name(column)
         for needle in needles:
-            statements.append(f"SELECT {number}, 'n', COUNT(*) FROM {cell} WHERE LOCATE({quote(needle)}, `{column}`) > 0")
+            statements.append(f"SELECT {number}, 'n', COUNT(*) FROM {cell} WHERE LOCATE({quote(needle)}, {column}) > 0")
         if serialized:
             # A first look that lets through at least everything that may be a serialized array, object or text.
-            statements.append(f"SELECT {number}, 's', HEX(`{column}`) FROM {cell} WHERE `{column}` REGEXP '^[aOCEs]:[0-9]+:'")
+            statements.append(f"SELECT {number}, 's', HEX({column}) FROM {cell} WHERE {column} REGEXP '^[aOCEs]:[0-9]+:'")
     broken: dict[int, int] = {}
     for row in sql(";\n".join(statements) + ";") if statements else []:
         number, kind, value = int(row[0]), row[1], row[2]

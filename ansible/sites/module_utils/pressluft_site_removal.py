@@ -37,15 +37,20 @@ def processes_of(user: str) -> list[int]:
     return found
 
 
+def end_processes(environment: Environment) -> None:
+    if user_exists(environment.user):
+        for process in processes_of(environment.user):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+
 def remove_user(environment: Environment) -> bool:
     if not user_exists(environment.user):
         return False
     # PHP-FPM takes its reload over a moment, and until then starts anew what is ended here.
     with deadline(20, f"processes of {environment.user} do not end"), node_locked():
         while user_exists(environment.user):
-            for process in processes_of(environment.user):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
+            end_processes(environment)
             done = run(["userdel", environment.user], check=False)
             if done.returncode == USER_IS_BUSY:
                 time.sleep(0.02)

@@ -18,6 +18,7 @@ from ansible.module_utils.pressluft_site import (
     CommandError,
     Environment,
     SiteError,
+    make_locks_folder,
     php_version,
     read_file,
     remove_file,
@@ -165,6 +166,7 @@ def wanted_files(environment: Environment, url: str, environment_type: str) -> d
 @contextlib.contextmanager
 def node_locked(shared: bool = False):
     """Held while something is changed that all environments of a node share; `shared` where nothing else may change it."""
+    make_locks_folder()
     with open(f"{LOCKS}/pressluft-node.lock", "w", encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield

@@ -10,12 +10,14 @@ from ansible.module_utils.pressluft_site import (
     Generation,
     SiteError,
     last_lines,
+    read_as,
     remove_file,
     run,
     url_host,
     write_file,
 )
 from ansible.module_utils.pressluft_site_database import has_rare_serialized
+from ansible.module_utils.pressluft_site_services import DISABLED_FUNCTIONS
 
 # What is never part of a copy or a backup of the code: they are links into the generation.
 LINKS = {"wp-config.php": "../../wp-config.php", "wp-content/uploads": "../../../uploads"}
@@ -150,6 +152,8 @@ def wp(generation: Generation, arguments: list[str], wp_cli: str, stdin: str | N
         "WP_CLI_PACKAGES_DIR": "/nonexistent",
     }
     settings = ["-d", "memory_limit=512M", "-d", f"sys_temp_dir={tmp}", "-d", "display_errors=stderr"]
+    # Must-use plugins are loaded whatever is asked to be skipped: they are to start no program here either.
+    settings += ["-d", f"disable_functions={','.join(DISABLED_FUNCTIONS.split())}"]
     command = ["php", *settings, wp_cli, f"--path={generation.live}", "--no-color", *arguments]
     try:
         return run(command, input=stdin, env=env, user=user, check=check)
@@ -238,8 +242,7 @@ def is_installed(generation: Generation, wp_cli: str) -> bool:
 
 def wordpress_version(generation: Generation) -> str:
     """The version that the live release's own file names."""
-    # As the environment's user: the file is PHP's to replace, by a link too.
-    text = run(["cat", "--", f"{generation.live}/wp-includes/version.php"], user=generation.environment.user).stdout
+    text = read_as(generation.environment.user, f"{generation.live}/wp-includes/version.php")
     found = re.search(r"^\$wp_version\s*=\s*'([0-9A-Za-z.+-]+)'", text, re.MULTILINE)
     if not found:
         raise SiteError("wp-includes/version.php names no version")

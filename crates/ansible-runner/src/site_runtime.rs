@@ -64,12 +64,13 @@ impl SiteRuntime for AnsibleRunner {
     }
 
     async fn restore(&self, request: &RestoreRequest, context: &StepContext) -> Result<(), StepError> {
-        self.restore_to("restored", request, context).await
+        self.restore_to(&request.place, restore_arguments(request), context)
+            .await
     }
 
     async fn end_restore(
         &self,
-        request: &RestoreRequest,
+        place: &EnvironmentPlace,
         end: RestoreEnd,
         context: &StepContext,
     ) -> Result<(), StepError> {
@@ -77,19 +78,20 @@ impl SiteRuntime for AnsibleRunner {
             RestoreEnd::Keep => "kept",
             RestoreEnd::RollBack => "rolled_back",
         };
-        self.restore_to(state, request, context).await
+        let mut arguments = place_arguments(place);
+        arguments.insert("state".to_owned(), state.into());
+        self.restore_to(place, arguments, context).await
     }
 }
 
 impl AnsibleRunner {
     async fn restore_to(
         &self,
-        state: &'static str,
-        request: &RestoreRequest,
+        place: &EnvironmentPlace,
+        arguments: Map<String, Value>,
         context: &StepContext,
     ) -> Result<(), StepError> {
-        let arguments = restore_arguments(state, request);
-        let work = self.site_play("env-restore.yml", &request.place, arguments, context);
+        let work = self.site_play("env-restore.yml", place, arguments, context);
         let _: Restored = work.await?;
         Ok(())
     }
@@ -176,11 +178,11 @@ fn create_arguments(request: &CreateEnvironment) -> Map<String, Value> {
     arguments
 }
 
-fn restore_arguments(state: &'static str, request: &RestoreRequest) -> Map<String, Value> {
+fn restore_arguments(request: &RestoreRequest) -> Map<String, Value> {
     let mut arguments = place_arguments(&request.place);
     arguments.extend(secret_arguments(&request.secrets));
     arguments.extend(object(json!({
-        "state": state,
+        "state": "restored",
         "environment_type": request.environment_type.as_str(),
         "url": request.url,
         "wp_cli": request.wp_cli.node_path(),

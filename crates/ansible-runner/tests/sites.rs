@@ -329,10 +329,10 @@ async fn a_restore_and_its_two_ends_are_states_of_one_playbook() {
         sites.restore(&request, context).await
     });
     let kept = scripted(&[CHANGED, STATS], 0, async |sites, context| {
-        sites.end_restore(&request, RestoreEnd::Keep, context).await
+        sites.end_restore(&request.place, RestoreEnd::Keep, context).await
     });
     let rolled_back = scripted(&[CHANGED, STATS], 0, async |sites, context| {
-        sites.end_restore(&request, RestoreEnd::RollBack, context).await
+        sites.end_restore(&request.place, RestoreEnd::RollBack, context).await
     });
     for (run, state) in [
         (restored.await, "restored"),

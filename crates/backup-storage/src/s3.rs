@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use domain_kernel::Secret;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
 /// How long a connection may take.
@@ -42,6 +43,16 @@ impl S3Settings {
         let plain = endpoint.starts_with("http://");
         if !plain && !endpoint.starts_with("https://") {
             return Err("the endpoint has to begin with https:// or http://".to_owned());
+        }
+        // What is before an `@` would be told with every failure.
+        let place = endpoint
+            .split_once("://")
+            .map_or("", |(_, place)| place.trim_end_matches('/'));
+        if self.endpoint.is_some() && (place.is_empty() || place.contains(['@', '?', '#'])) {
+            return Err("the endpoint has to name a host, and no login".to_owned());
+        }
+        if let Err(error) = Path::parse(self.prefix.trim_matches('/')) {
+            return Err(format!("the prefix: {error}"));
         }
         if self.bucket.is_empty() || self.region.is_empty() {
             return Err("the bucket and the region have to be named".to_owned());

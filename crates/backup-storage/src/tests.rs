@@ -252,13 +252,24 @@ async fn a_server_that_does_not_answer_fails_soon_and_without_the_secret() {
 fn settings_that_make_no_sense_are_refused() {
     let good = settings("https://storage.example", "");
     assert!(ObjectStorage::s3(&good).is_ok());
-    for endpoint in ["not a url", "ftp://storage.example", "storage.example"] {
+    for endpoint in [
+        "not a url",
+        "ftp://storage.example",
+        "storage.example",
+        "https://",
+        "https://me:word@storage.example",
+    ] {
         let endpoint = Some(endpoint.to_owned());
         let error = ObjectStorage::s3(&S3Settings {
             endpoint,
             ..good.clone()
         });
         assert!(error.is_err(), "{error:?}");
+    }
+    for prefix in ["a//b", "a/../b"] {
+        let prefix = prefix.to_owned();
+        let refused = ObjectStorage::s3(&S3Settings { prefix, ..good.clone() });
+        assert!(refused.is_err(), "{refused:?}");
     }
     let bucket = String::new();
     assert!(ObjectStorage::s3(&S3Settings { bucket, ..good }).is_err());

@@ -205,7 +205,9 @@ function place(id, html) {
   if (!log) return;
   const waiting = early.get(id) ?? [];
   early.delete(id);
-  for (const event of waiting) note(event);
+  // What is of another job is none of the node's own, but of a site on it; or it is newer than the answer, and comes with the
+  // row that its own status asks for.
+  for (const event of waiting) if (event.job_id === log.dataset.job) append(log, event);
 }
 
 function insert(fresh) {

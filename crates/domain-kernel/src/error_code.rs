@@ -73,15 +73,15 @@ job_codes! {
     SshKeyInjectionFailed "SSH_KEY_INJECTION_FAILED" true
         "Pressluft's SSH key could not be put on the machine." "It is tried again by itself; if it goes on, read the job's log.";
     SshAuthRejected "SSH_AUTH_REJECTED" false
-        "The machine rejected Pressluft's SSH key." "Run on the machine, as the login user, the line that `GET /api/ssh-key` and the page show; it adds Pressluft's public key to authorized_keys. Then provision the node again.";
+        "The machine rejected Pressluft's SSH key." "Run on the machine, as the login user, the line that `GET /api/ssh-key` and the page show; it adds Pressluft's public key to authorized_keys. Then ask for the job again.";
     SshHostKeyMismatch "SSH_HOST_KEY_MISMATCH" false
-        "The machine shows another host key than the pinned one." "Find out why it changed. Only if it is the right machine, pin its key's fingerprint (on the page, or by `POST /api/nodes/{id}/host-key`), then provision the node again.";
+        "The machine shows another host key than the pinned one." "Find out why it changed. Only if it is the right machine, pin its key's fingerprint (on the page, or by `POST /api/nodes/{id}/host-key`), then ask for the job again.";
     RemoteAddressRefused "REMOTE_ADDRESS_REFUSED" false
         "The remote host cannot be a node." "Give the host's own address: not one of the control plane's host, and not one of another node. Delete this node and create it anew.";
     RemoteHostUnreachable "REMOTE_HOST_UNREACHABLE" true
         "The remote host does not answer." "It is tried again by itself; if it goes on, check the address, the SSH port, and any firewall between, by `ssh -p <port> <user>@<host>` from the control plane's host.";
     HostDiskFull "HOST_DISK_FULL" false
-        "This host has no disk space left." "Free some space on the disk of the data and cache directories, then provision the node again.";
+        "This host has no disk space left." "Free some space on the disk of the data and cache directories, then ask for the job again.";
     NodeNotReady "NODE_NOT_READY" true
         "The machine did not prove ready." "Read the reasons under the node's readiness; each says what to do.";
     NodeReleaseFailed "NODE_RELEASE_FAILED" true

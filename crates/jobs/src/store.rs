@@ -229,9 +229,6 @@ pub trait JobCatalog: Send + Sync {
     /// The newest job of each of these nodes that has one: of the node as such, jobs of sites on it left out.
     async fn latest_jobs(&self, node_ids: &[NodeId]) -> Result<Vec<JobView>, StoreError>;
 
-    /// The newest job of a site, if it has one.
-    async fn latest_job_of_site(&self, site_id: SiteId) -> Result<Option<JobView>, StoreError>;
-
     /// The newest `limit` events of a job, oldest first.
     async fn latest_events(&self, job_id: JobId, limit: u32) -> Result<Vec<Event>, StoreError>;
 

@@ -1,5 +1,6 @@
 //! Takes the backups that schedules want, and removes those whose time is over, again and again.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,21 +27,24 @@ impl BackupKeeper {
         Self { sites, storages, clock }
     }
 
-    /// Keeps backups until told to stop. What fails is tried again the next time.
+    /// Keeps backups until told to stop. What fails is tried again the next time. A storage that does not answer keeps no
+    /// schedule waiting.
     pub async fn run(&self, stop: CancelToken) {
-        let work = async {
+        let schedules = async {
             loop {
-                if let Err(error) = self.round().await {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "it could not be found out which backups are due");
-                }
+                note(self.take_scheduled().await);
                 self.clock.sleep(INTERVAL).await;
             }
         };
-        let stopped = stop.cancelled();
-        futures_util::pin_mut!(work, stopped);
-        match select(work, stopped).await {
-            Either::Left((never, _)) => never,
+        let retention = async {
+            loop {
+                note(self.remove_expired().await);
+                self.clock.sleep(INTERVAL).await;
+            }
+        };
+        let (schedules, retention) = (pin!(schedules), pin!(retention));
+        match select(select(schedules, retention), pin!(stop.cancelled())).await {
+            Either::Left((Either::Left((never, _)) | Either::Right((never, _)), _)) => never,
             // A removal that is broken off is taken up again: its backup stays expired, with something stored.
             Either::Right(_) => {}
         }
@@ -48,7 +52,12 @@ impl BackupKeeper {
 
     /// Does everything that is due now. Trouble with one backup is logged and keeps none of the others.
     pub async fn round(&self) -> Result<(), UseCaseError> {
-        let due = self.sites.deps.sites.due_backups(self.clock.now()).await?;
+        self.take_scheduled().await?;
+        self.remove_expired().await
+    }
+
+    async fn take_scheduled(&self) -> Result<(), UseCaseError> {
+        let due = self.sites.deps.sites.due_backups(self.clock.now(), None).await?;
         for environment in &due.scheduled {
             let environment_id = environment.id;
             match self.sites.scheduled_backup(environment).await {
@@ -60,16 +69,25 @@ impl BackupKeeper {
                 }
             }
         }
-        for backup in &due.expired {
-            match self.expire(backup).await {
-                Ok(()) | Err(UseCaseError::Conflict(_) | UseCaseError::NotFound(_)) => {}
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(backup_id = %backup.id, error, "what is stored of an expired backup could not be removed");
+        Ok(())
+    }
+
+    async fn remove_expired(&self) -> Result<(), UseCaseError> {
+        let mut after = None;
+        loop {
+            let due = self.sites.deps.sites.due_backups(self.clock.now(), after).await?;
+            let Some(last) = due.expired.last() else { return Ok(()) };
+            after = Some(last.id);
+            for backup in &due.expired {
+                match self.expire(backup).await {
+                    Ok(()) | Err(UseCaseError::Conflict(_) | UseCaseError::NotFound(_)) => {}
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(backup_id = %backup.id, error, "what is stored of an expired backup could not be removed");
+                    }
                 }
             }
         }
-        Ok(())
     }
 
     /// A backup that may be needed by a restore that is under way stays until that has ended.
@@ -89,5 +107,12 @@ impl BackupKeeper {
         removed.map_err(|error| UseCaseError::Internal(Box::new(error)))?;
         let gone = Change::Backup(backup.id, BackupChange::Removed);
         Ok(store.apply(Vec::new(), vec![gone], None).await?)
+    }
+}
+
+fn note(round: Result<(), UseCaseError>) {
+    if let Err(error) = round {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "it could not be found out which backups are due");
     }
 }

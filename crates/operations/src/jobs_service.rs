@@ -186,8 +186,8 @@ impl JobsService {
     ) -> Result<RetriedJob, UseCaseError> {
         // Read before, as of a node.
         let site = self.sites.site(site_id).await?;
-        let newest = self.catalog.latest_job_of_site(site_id).await?;
-        need_newest(job, newest.as_ref(), "site")?;
+        let newest = self.newest_like(job, site_id).await?;
+        need_newest(job, Some(&newest), "environment")?;
         let accepted = self.sites.retry_as_seen(&site, job, by).await?;
         Ok(RetriedJob {
             job_id: accepted.job_id,
@@ -196,6 +196,32 @@ impl JobsService {
             environment_id: Some(accepted.environment_id),
             backup_id: accepted.backup_id,
         })
+    }
+
+    /// The newest job of the site that what this job was decided on may have been changed by: one of its environment, or the
+    /// site's deletion. A backup changes nothing that a job of another kind was decided on.
+    async fn newest_like(&self, job: &Job, site_id: SiteId) -> Result<JobView, UseCaseError> {
+        let filter = JobFilter {
+            site_id: Some(site_id),
+            ..JobFilter::default()
+        };
+        let mut page = PageRequest {
+            limit: 100,
+            after: None,
+        };
+        loop {
+            let found = self.catalog.jobs(&filter, &page).await?;
+            let newest = found.items.into_iter().find(|view| {
+                let concerns_all = matches!(view.job.kind, JobKind::SiteDelete);
+                let is_own = view.job.environment_id == job.environment_id && view.job.kind != JobKind::BackupCreate;
+                view.job.id == job.id || concerns_all || is_own
+            });
+            match (newest, found.next) {
+                (Some(newest), _) => return Ok(newest),
+                (None, Some(next)) => page.after = Some(next),
+                (None, None) => return Err(UseCaseError::NotFound("job")),
+            }
+        }
     }
 
     /// Numbers for a glance.

@@ -1,9 +1,11 @@
 //! Which backups the clock asks for. The statements name statuses as plain text, so that the databases take the indexes
 //! that are made for them.
 
+use std::time::Duration;
+
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
-use domain_kernel::Timestamp;
+use domain_kernel::{BackupId, Timestamp};
 use sites_domain::{Backup, BackupSchedule, DueBackups, Environment};
 
 use crate::connection::AnyConnection;
@@ -14,22 +16,29 @@ use crate::schema::{backups, environments};
 /// How many of each kind are told at most.
 const AT_ONCE: i64 = 100;
 
-/// Active environments with a schedule of whose scheduled backups none waits or runs, and when the newest was asked for.
+/// How far ahead of this clock another server's may be. What was asked for later than that was asked for by a clock that
+/// was wrong, and must not keep a schedule waiting until that time has come.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60 * 60);
+
+/// Active environments with a schedule of whose scheduled backups none waits or runs, and when the newest was asked for,
+/// but those asked for later than `$1`.
 const SCHEDULED: &str = r#"SELECT environment.id, environment.backup_schedule,
         (SELECT newest.created_at FROM backups AS newest
             WHERE newest.environment_id = environment.id AND newest."trigger" = 'scheduled'
+                AND newest.created_at <= $1
             ORDER BY newest.id DESC LIMIT 1) AS newest
     FROM environments AS environment
     WHERE environment.backup_schedule IS NOT NULL AND environment.status = 'active'
         AND NOT EXISTS (SELECT 1 FROM backups AS open WHERE open.environment_id = environment.id
             AND open."trigger" = 'scheduled' AND open.status IN ('pending', 'running'))"#;
 
-/// Completed backups past their retention at `$1`, and expired ones of which something is still stored; `$2` at most.
+/// Completed backups past their retention at `$1`, and expired ones of which something is still stored; those after `$2`, `$3` at
+/// most.
 const EXPIRED: &str = "SELECT id FROM (
         SELECT id FROM backups WHERE status = 'completed' AND retention_until <= $1
         UNION ALL
         SELECT id FROM backups WHERE status = 'expired' AND storage_path IS NOT NULL) AS due
-    ORDER BY id LIMIT $2";
+    WHERE id > $2 ORDER BY id LIMIT $3";
 
 #[derive(QueryableByName)]
 struct Scheduled {
@@ -47,17 +56,22 @@ struct Id {
     id: String,
 }
 
-pub(crate) fn due(connection: &mut AnyConnection, now: Timestamp) -> Result<DueBackups, DbError> {
+pub(crate) fn due(
+    connection: &mut AnyConnection,
+    now: Timestamp,
+    after: Option<BackupId>,
+) -> Result<DueBackups, DbError> {
     Ok(DueBackups {
         scheduled: scheduled(connection, now)?,
-        expired: expired(connection, now)?,
+        expired: expired(connection, now, after)?,
     })
 }
 
 /// Those that waited longest first.
 fn scheduled(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<Environment>, DbError> {
     let mut due = Vec::new();
-    for row in diesel::sql_query(SCHEDULED).load::<Scheduled>(connection)? {
+    let rows = diesel::sql_query(SCHEDULED).bind::<BigInt, _>(now.plus(CLOCKS_DIFFER).as_micros());
+    for row in rows.load::<Scheduled>(connection)? {
         let schedule: Option<BackupSchedule> =
             from_json("environments.backup_schedule", row.backup_schedule.as_deref())?;
         let Some(schedule) = schedule else { continue };
@@ -76,9 +90,12 @@ fn scheduled(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<Envir
         .collect()
 }
 
-fn expired(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<Backup>, DbError> {
+fn expired(connection: &mut AnyConnection, now: Timestamp, after: Option<BackupId>) -> Result<Vec<Backup>, DbError> {
+    // Every id is after the empty text.
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
     let ids: Vec<Id> = diesel::sql_query(EXPIRED)
         .bind::<BigInt, _>(now.as_micros())
+        .bind::<Text, _>(after)
         .bind::<BigInt, _>(AT_ONCE)
         .load(connection)?;
     let ids: Vec<String> = ids.into_iter().map(|row| row.id).collect();

@@ -10,7 +10,7 @@ use accounts_domain::AuditAction;
 use async_trait::async_trait;
 use diesel::dsl::max;
 use diesel::prelude::*;
-use domain_kernel::{AccountId, JobId, NodeId, SiteId};
+use domain_kernel::{AccountId, JobId, NodeId};
 use serde_json::json;
 
 use crate::Database;
@@ -94,19 +94,6 @@ impl JobCatalog for Database {
                 .select(JobRow::as_select())
                 .load(connection)?;
             with_steps(connection, rows)
-        });
-        Ok(found.await?)
-    }
-
-    async fn latest_job_of_site(&self, site_id: SiteId) -> Result<Option<JobView>, StoreError> {
-        let found = self.read(move |connection| {
-            let row: Option<JobRow> = jobs::table
-                .filter(jobs::site_id.eq(site_id.to_string()))
-                .order(jobs::id.desc())
-                .select(JobRow::as_select())
-                .first(connection)
-                .optional()?;
-            Ok(with_steps(connection, row.into_iter().collect())?.pop())
         });
         Ok(found.await?)
     }

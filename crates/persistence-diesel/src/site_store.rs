@@ -211,8 +211,8 @@ impl SiteStore for Database {
         Ok(found.await?)
     }
 
-    async fn due_backups(&self, now: Timestamp) -> Result<DueBackups, StoreError> {
-        let found = self.read(move |connection| due_backups::due(connection, now));
+    async fn due_backups(&self, now: Timestamp, after: Option<BackupId>) -> Result<DueBackups, StoreError> {
+        let found = self.read(move |connection| due_backups::due(connection, now, after));
         Ok(found.await?)
     }
 }

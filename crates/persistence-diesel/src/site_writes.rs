@@ -6,7 +6,8 @@ use domain_kernel::{BackupId, EnvironmentId, SiteId, Timestamp};
 use nodes_domain::NodeStatus;
 use serde_json::{Value, json};
 use sites_domain::{
-    BackupChange, BackupStatus, Change, EnvironmentStatus, Expected, NewBackup, NewEnvironment, NewSite, SiteStatus,
+    BackupChange, BackupStatus, BackupTrigger, Change, EnvironmentStatus, Expected, NewBackup, NewEnvironment, NewSite,
+    SiteStatus,
 };
 
 use crate::connection::AnyConnection;
@@ -181,6 +182,18 @@ impl Writer<'_> {
         let environment = self.environment(new.environment_id)?;
         if environment.site_id != new.site_id.to_string() {
             return Err(DbError::Refused(StoreError::NotFound("environment")));
+        }
+        if new.trigger == BackupTrigger::Scheduled {
+            // Two keepers may find the same backup due at the same time.
+            let open = [BackupStatus::Pending.as_str(), BackupStatus::Running.as_str()];
+            let open = backups::table
+                .filter(backups::environment_id.eq(&environment.id))
+                .filter(backups::trigger.eq(new.trigger.as_str()))
+                .filter(backups::status.eq_any(open))
+                .count();
+            if open.get_result::<i64>(self.connection)? > 0 {
+                return Err(conflict("backup"));
+            }
         }
         let row = BackupRow::pending(new, self.now);
         let insertion = diesel::insert_into(backups::table).values(&row);

@@ -40,7 +40,7 @@ impl BackupStatus {
     /// Whether a backup of this status may come to the next.
     pub const fn may_become(self, next: Self) -> bool {
         match self {
-            Self::Pending => matches!(next, Self::Pending | Self::Running | Self::Failed),
+            Self::Pending => matches!(next, Self::Running | Self::Failed),
             Self::Running => matches!(next, Self::Running | Self::Completed | Self::Failed),
             Self::Completed => matches!(next, Self::Completed | Self::Expired),
             Self::Failed => matches!(next, Self::Failed | Self::Pending | Self::Running | Self::Expired),

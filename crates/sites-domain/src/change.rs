@@ -89,7 +89,7 @@ pub enum Change {
     AddSite(NewSite),
     /// A new environment. Its slug must be free in its site.
     AddEnvironment(NewEnvironment),
-    /// A new backup.
+    /// A new backup. One of a schedule is refused while another of its environment waits or runs.
     AddBackup(NewBackup),
     /// A site's status.
     SiteStatus(SiteId, SiteStatus),

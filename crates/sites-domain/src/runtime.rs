@@ -152,7 +152,7 @@ pub trait SiteRuntime: Send + Sync {
     /// Ends a restore one way or the other. Where none is under way, nothing is done.
     async fn end_restore(
         &self,
-        request: &RestoreRequest,
+        place: &EnvironmentPlace,
         end: RestoreEnd,
         context: &StepContext,
     ) -> Result<(), StepError>;

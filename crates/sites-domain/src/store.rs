@@ -111,6 +111,7 @@ pub trait SiteStore: Send + Sync {
     /// Backups, newest first.
     async fn backups(&self, filter: &BackupFilter, page: &PageRequest) -> Result<Page<Backup>, StoreError>;
 
-    /// What is due at this moment, at most 100 of each.
-    async fn due_backups(&self, now: Timestamp) -> Result<DueBackups, StoreError>;
+    /// What is due at this moment, at most 100 of each: of what has expired, those with a higher id than `after`, by their
+    /// ids, so that one that cannot be removed does not hide others.
+    async fn due_backups(&self, now: Timestamp, after: Option<BackupId>) -> Result<DueBackups, StoreError>;
 }

@@ -254,7 +254,7 @@ impl SiteRuntime for FakeSiteRuntime {
 
     async fn end_restore(
         &self,
-        request: &RestoreRequest,
+        place: &EnvironmentPlace,
         end: RestoreEnd,
         context: &StepContext,
     ) -> Result<(), StepError> {
@@ -262,8 +262,8 @@ impl SiteRuntime for FakeSiteRuntime {
             RestoreEnd::Keep => RuntimeMethod::Keep,
             RestoreEnd::RollBack => RuntimeMethod::RollBack,
         };
-        self.call(method, &request.place, context, |environments| {
-            let known = environments.get_mut(&request.place.environment);
+        self.call(method, place, context, |environments| {
+            let known = environments.get_mut(&place.environment);
             let before = known.as_ref().and_then(|known| known.before.clone());
             if let (Some(known), Some(before)) = (known, before) {
                 known.before = None;

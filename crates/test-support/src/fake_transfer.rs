@@ -92,7 +92,7 @@ impl FakeNodeFiles {
             let same = bytes.len().to_string() == *size && sha256_of(&bytes) == *sha256;
             return Some(ended(i32::from(!same), String::new()));
         }
-        if script.starts_with("rm -f ") {
+        if script.starts_with("rm -rf -- ") {
             for path in words {
                 lock(&self.0).files.remove(&(node_id, path.to_owned()));
             }

@@ -306,7 +306,7 @@ impl SiteStore for MemorySites {
         .await
     }
 
-    async fn due_backups(&self, now: Timestamp) -> Result<DueBackups, StoreError> {
-        self.at_once(|tables, _| Ok(tables.due(now))).await
+    async fn due_backups(&self, now: Timestamp, after: Option<BackupId>) -> Result<DueBackups, StoreError> {
+        self.at_once(|tables, _| Ok(tables.due(now, after))).await
     }
 }

@@ -188,10 +188,12 @@ fn a_backup_that_is_damaged_or_does_not_work_changes_nothing_and_one_taken_meanw
     );
 
     // A backup that is whole and does not work.
-    let url = site.url.clone();
-    site.wp(machine, "option update siteurl http://elsewhere.test", "");
+    let broken = format!("{}/live/wp-content/mu-plugins/broken.php", site.generation(machine));
+    machine.run(&format!(
+        "echo '<?php throw new Exception(\"broken\");' > {broken}; chown {user}: {broken}"
+    ));
     let wrong = site.back_up(client, "full");
-    site.wp(machine, &format!("option update siteurl {url}"), "");
+    machine.run(&format!("rm {broken}"));
     let before = site.fingerprint(machine);
     let job = client.end_of(&site.restore(client, &wrong), SITE_JOB);
     assert_eq!(code(&job), "RESTORE_ROLLED_BACK", "{job:#}");
@@ -200,6 +202,19 @@ fn a_backup_that_is_damaged_or_does_not_work_changes_nothing_and_one_taken_meanw
         (before, "active".to_owned())
     );
     assert_eq!(neighbour.fingerprint(machine), neighbours);
+
+    // Cancelled while it is written, nothing of it stays on the node or in the storage.
+    let path = format!("/api/environments/{}/backups", site.id);
+    let accepted = client.expect(202, "POST", &path, Some(json!({"backup_scope": "full"})));
+    let job = accepted["job_id"].as_str().unwrap();
+    eventually("the backup is being written", SOON, || {
+        client.has_task(job).then_some(())
+    });
+    client.expect(202, "POST", &format!("/api/jobs/{job}/cancel"), None);
+    assert_eq!(client.end_of(job, SITE_JOB)["status"], "cancelled");
+    let given_up = format!("/api/backups/{}", accepted["backup_id"].as_str().unwrap());
+    assert_eq!(client.get(&given_up)["status"], "failed");
+    assert_eq!(machine.run("ls -A /var/lib/pressluft/staging"), "");
 
     // Another environment's backup is none of this one's.
     let path = format!("/api/environments/{}/restore", neighbour.id);

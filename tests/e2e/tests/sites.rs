@@ -167,16 +167,29 @@ fn environments_of_one_node_are_kept_apart() {
          count($wpdb->get_col('SHOW DATABASES'));"
     ));
     assert_eq!(query, "200 false2", "its own database and information_schema");
+    // Each key is written by the other one itself, so that there is something to be refused.
+    let key = format!("{}:secret", other.user());
+    let connect = "require 'wp-load.php'; $r = new Redis(); $r->connect(WP_REDIS_HOST); \
+        $r->auth([WP_REDIS_USERNAME, WP_REDIS_PASSWORD]);";
+    other.wp(
+        machine,
+        "eval-file -",
+        &format!("<?php {connect} $r->set('{key}', 'kept');"),
+    );
     let redis = php(&format!(
-        "require 'wp-load.php'; $r = new Redis(); $r->connect(WP_REDIS_HOST); $r->auth([WP_REDIS_USERNAME, WP_REDIS_PASSWORD]); \
-         echo var_export($r->set('{}:a', '1'), true); \
-         foreach (['{}:a', 'a'] as $key) {{ try {{ echo var_export($r->get($key), true); }} catch (RedisException $e) {{ echo ' refused'; }} }} \
-         try {{ echo var_export($r->rawCommand('CONFIG', 'GET', '*'), true); }} catch (RedisException $e) {{ echo ' refused'; }}",
-        one.user(),
-        other.user()
+        "{connect} echo var_export($r->set('{own}:a', '1'), true), $r->get('{own}:a'); \
+         foreach ([['GET', '{key}'], ['SET', '{key}', 'x'], ['DEL', '{key}'], ['GET', 'a'], ['KEYS', '*'], ['CONFIG', 'GET', '*'], ['FLUSHALL']] as $c) \
+         {{ $r->clearLastError(); $r->rawCommand(...$c); echo strpos((string) $r->getLastError(), 'NOPERM') === 0 ? ' refused' : ' LET IN'; }}",
+        own = one.user(),
     ));
-    assert!(!redis.contains("array"), "{redis}");
-    assert!(redis.starts_with("200 true"), "{redis}");
+    assert_eq!(redis, format!("200 true1{}", " refused".repeat(7)));
+    let kept = other.wp(
+        machine,
+        "eval-file -",
+        &format!("<?php {connect} echo $r->get('{key}');"),
+    );
+    assert_eq!(kept.trim(), "kept");
+
     // PHP in uploads is neither run nor shown.
     let uploads = format!("{}/uploads", one.generation(machine));
     for name in ["evil.php", "evil.phtml", "evil.PHP", "evil.php/x", "evil.jpg/evil.php"] {

@@ -72,8 +72,11 @@ pub(super) fn domain(text: &str) -> Result<String, &'static str> {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         (1..=63).contains(&label.len()) && label.bytes().all(plain) && !label.starts_with('-') && !label.ends_with('-')
     };
+    // A name whose last label is a number is read as an address.
+    let named = |last: &str| !last.bytes().all(|byte| byte.is_ascii_digit());
+    let named = text.rsplit('.').next().is_some_and(named);
     // The short id and its dot are put before it.
-    if text.len() <= 240 && text.contains('.') && text.split('.').all(label) {
+    if text.len() <= 240 && text.contains('.') && text.split('.').all(label) && named {
         Ok(text.to_owned())
     } else {
         Err("expected a domain such as preview.example.com")
@@ -113,6 +116,7 @@ mod tests {
             ".com",
             "a.com/x",
             "a_b.com",
+            "192.0.2.7",
         ] {
             assert!(domain(bad).is_err(), "{bad:?}");
         }

@@ -61,8 +61,8 @@ pub(super) fn job_types() -> String {
          registry for programs: [contracts/job-types.json](../contracts/job-types.json).\n\n\
          - **Attempts**: {} in all, {} apart (`PRESSLUFT_RETRY_DELAYS`). Only a failure with a code that is retried counts one. A \
          new attempt runs every step again; a run after a lost worker goes on at the step that was not completed.\n\
-         - **Exclusion**: two jobs with a key in common never run at the same time. Beside that, a node has at most one job that \
-         has not ended.\n\
+         - **Exclusion**: two jobs with a key in common never run at the same time. Beside that, of jobs on the node \
+         itself at most one has not ended.\n\
          - **Any step** can end in {}, beside what its row names.\n\n{}",
         RetryPolicy::default().max_attempts(),
         delays.join(" and "),

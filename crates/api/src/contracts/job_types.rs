@@ -55,8 +55,11 @@ const OVER_SSH: [Code; 2] = [Code::SshAuthRejected, Code::SshHostKeyMismatch];
 /// What else a step can fail with that asks the cache for WordPress and WP-CLI.
 const FROM_CACHE: [Code; 2] = [Code::ArtifactUnavailable, Code::ArtifactChecksumMismatch];
 
-const CREATE: [Code; 12] = with(with::<9, 2, 11>(SITE_PLAYBOOK, FROM_CACHE), [Code::WpCliFailed]);
-const COPY: [Code; 13] = with(CREATE, [Code::CloneVerificationFailed]);
+const CREATE: [Code; 13] = with(
+    with::<9, 2, 11>(SITE_PLAYBOOK, FROM_CACHE),
+    [Code::WpCliFailed, Code::PreviewUnreachable],
+);
+const COPY: [Code; 14] = with(CREATE, [Code::CloneVerificationFailed]);
 const STAGE: [Code; 10] = with(SITE_PLAYBOOK, [Code::NodeNotReady]);
 const STORE: [Code; 12] = with(with::<9, 2, 11>(SITE_PLAYBOOK, OVER_SSH), [Code::BackupStorageFailed]);
 const CHECKPOINT: [Code; 13] = with(STORE, [Code::NodeNotReady]);
@@ -272,7 +275,7 @@ pub(super) const JOB_TYPES: &[JobType] = &[
         steps: &[
             StepType {
                 name: "delete",
-                does: "Runs the playbook `site-delete.yml` on each node that an environment of it lives on.",
+                does: "Runs the playbook `env-delete.yml` for each copy, then `site-delete.yml` for the production environment, and removes what is staged of their backups.",
                 limit: None,
                 codes: &SITE_PLAYBOOK,
             },

@@ -91,6 +91,14 @@ impl SitesService {
                 backup.status
             )));
         }
+        if backup
+            .retention_until
+            .is_some_and(|until| until <= self.deps.clock.now())
+        {
+            return Err(UseCaseError::Conflict(
+                "The time that the backup was to be kept is over. Ask for a new one.".to_owned(),
+            ));
+        }
         let expected = vec![Expected::Environment(environment.id, environment.state_version)];
         let changes = vec![Change::Backup(id, BackupChange::Status(BackupStatus::Pending))];
         let job = self.job_on(JobKind::BackupCreate, environment, by).with_backup(id);

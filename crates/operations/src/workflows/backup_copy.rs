@@ -22,12 +22,11 @@ pub(super) fn staged_path(id: BackupId) -> String {
     format!("/var/lib/pressluft/staging/{}.tar.zst", id.short())
 }
 
-/// Everything of a backup that may lie on its node: the file, and what the module that wrote it knows of it.
-pub(super) fn staged_paths(id: BackupId) -> [String; 2] {
-    [
-        staged_path(id),
-        format!("/var/lib/pressluft/staging/{}.json", id.short()),
-    ]
+/// Everything of a backup that may lie on its node: the file, what the module that wrote it knows of it, and what it was
+/// still working on when it was ended.
+pub(super) fn staged_paths(id: BackupId) -> [String; 4] {
+    let id = id.short();
+    ["tar.zst", "tar.zst.part", "json", "work"].map(|ending| format!("/var/lib/pressluft/staging/{id}.{ending}"))
 }
 
 /// A context for cleaning up what was stopped: it is not stopped itself, and has little time.

@@ -1,15 +1,22 @@
 //! `backup_create`: stage a backup on its node, store it and read it back, remove what was staged.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use domain_kernel::BackupId;
-use jobs::{Claim, Job, JobKind, Outcome, Step, StepContext, StepError, StoreError, Workflow};
-use sites_domain::{BackupChange, BackupStatus, Change};
+use jobs::{
+    Claim, Job, JobFilter, JobKind, JobStatus, JobView, Outcome, PageRequest, Step, StepContext, StepError, StoreError,
+    Workflow,
+};
+use sites_domain::{BackupChange, BackupStatus, Change, Site, SiteStatus};
 
 use super::SiteWork;
 use super::backup_copy::BackupCopy;
 use super::site_work::internal;
+
+/// The pause before a backup that waits for another job of its site looks again.
+const PAUSE: Duration = Duration::from_secs(15);
 
 /// The workflow.
 #[derive(Clone)]
@@ -57,6 +64,35 @@ pub(super) fn given_up(backup: &sites_domain::Backup) -> Option<Change> {
     open.then_some(Change::Backup(backup.id, BackupChange::Status(BackupStatus::Failed)))
 }
 
+/// Waits while a job that restores or removes something of the site is between two runs: what is live then is neither what
+/// was there before nor what was proved. One that has not begun comes after the backup.
+async fn need_rest(work: &SiteWork, site: &Site, context: &StepContext) -> Result<(), StepError> {
+    if !matches!(site.status, SiteStatus::Restoring | SiteStatus::Deleting) {
+        return Ok(());
+    }
+    let filter = JobFilter {
+        site_id: Some(site.id),
+        status: Some(JobStatus::Queued),
+        ..JobFilter::default()
+    };
+    let page = PageRequest {
+        limit: 100,
+        after: None,
+    };
+    let waiting = work.catalog.jobs(&filter, &page).await?.items;
+    let begun = |view: &JobView| view.job.kind != JobKind::BackupCreate && view.job.started_at.is_some();
+    match waiting.iter().find(|view| begun(view)) {
+        None => Ok(()),
+        Some(JobView { job, .. }) => Err(StepError::Parked {
+            run_after: context.now().plus(PAUSE),
+            detail: format!(
+                "The site is {}: the backup waits for the end of job {}",
+                site.status, job.id
+            ),
+        }),
+    }
+}
+
 /// Writes the backup into a file on the node.
 struct Stage(BackupCopy);
 
@@ -72,6 +108,7 @@ impl Step for Stage {
             return Ok(());
         }
         let subject = self.0.work.subject(job).await?;
+        need_rest(&self.0.work, &subject.site, context).await?;
         self.0.work.need_ready(&subject.node, context).await?;
         let staged = self.0.stage(job, &subject, &backup, false, context).await?;
         context.detail(&format!("{} bytes", staged.object.size_bytes)).await;

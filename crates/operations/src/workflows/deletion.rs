@@ -5,9 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jobs::{Job, Outcome, PageRequest, Step, StepContext, StepError, StoreError};
 use nodes_domain::NodeStatus;
-use sites_domain::{Backup, BackupFilter, Change, Environment, EnvironmentStatus, Site, SiteStatus, SiteStore};
+use sites_domain::{
+    Backup, BackupFilter, BackupStatus, Change, Environment, EnvironmentStatus, Site, SiteStatus, SiteStore,
+};
 
 use super::SiteWork;
+use super::backup_copy::staged_paths;
 use super::site_work::{environment_id, place_of, site_id};
 use crate::backup_storages::key_of;
 
@@ -102,7 +105,18 @@ impl Delete {
         };
         let whole_site = self.1 == Extent::Site && environment.id == site.primary_environment_id;
         let place = place_of(&node, site, environment)?;
-        self.0.runtime.delete(&place, whole_site, context).await
+        self.0.runtime.delete(&place, whole_site, context).await?;
+        // What a backup that was broken off has left names no environment: only its backups are known.
+        let filter = BackupFilter {
+            environment_id: Some(environment.id),
+            ..BackupFilter::default()
+        };
+        let backups = all_backups(self.0.sites.as_ref(), &filter).await?;
+        let staged: Vec<_> = backups.iter().flat_map(|backup| staged_paths(backup.id)).collect();
+        for some in staged.chunks(200) {
+            self.0.remove_files(&node, some, context).await?;
+        }
+        Ok(())
     }
 }
 
@@ -149,7 +163,11 @@ impl Step for DeleteBackups {
             },
         };
         let backups = all_backups(self.0.sites.as_ref(), &filter).await?;
-        for backup in &backups {
+        // Of those that the keeper has emptied nothing is left, and there may be thousands.
+        let is_emptied = |backup: &Backup| {
+            backup.status == BackupStatus::Expired && backup.storage.is_some() && backup.storage_path.is_none()
+        };
+        for backup in backups.iter().filter(|backup| !is_emptied(backup)) {
             context.check()?;
             match self.0.storages.of(backup) {
                 Ok(storage) => storage.remove(&key_of(backup)).await?,

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain_kernel::{BackupId, JobErrorCode};
-use jobs::{Claim, Failure, Job, JobKind, Outcome, PageRequest, Step, StepContext, StepError, StoreError, Workflow};
+use jobs::{
+    Claim, Failure, Job, JobKind, Outcome, PageRequest, Step, StepContext, StepError, StepStatus, StoreError, Workflow,
+};
 use sha2::{Digest, Sha256};
 use sites_domain::{
     Backup, BackupFilter, BackupScope, BackupStatus, BackupTrigger, Change, Environment, EnvironmentStatus, NewBackup,
@@ -69,15 +71,11 @@ impl Workflow for EnvRestore {
     }
 }
 
-/// Failures after which the environment is as it was before.
+/// Failures of the step `restore` after which what was live is live: the runtime refused, or went back by itself.
 const fn left_alone(code: JobErrorCode) -> bool {
     matches!(
         code,
-        JobErrorCode::BackupStorageFailed
-            | JobErrorCode::BackupChecksumMismatch
-            | JobErrorCode::BackupArtifactInvalid
-            | JobErrorCode::RestoreRolledBack
-            | JobErrorCode::HostDiskFull
+        JobErrorCode::BackupArtifactInvalid | JobErrorCode::RestoreRolledBack
     )
 }
 
@@ -112,14 +110,17 @@ impl EnvRestore {
         self.at_rest(&site, &environment, status, changes).await
     }
 
-    /// Whether a restore that ended badly has left the environment as it was.
+    /// Whether a restore that ended badly has left the environment as it was: its step `restore` never began, in no attempt, or
+    /// is the one that ended, in a way that says so. Where an earlier attempt may have switched, nobody knows.
     async fn is_as_before(&self, job: &Job, outcome: &Outcome) -> Result<bool, StoreError> {
-        if matches!(outcome, Outcome::Failed(failure) if left_alone(failure.code)) {
-            return Ok(true);
-        }
         let view = self.work.catalog.job(job.id).await?;
-        let begun = view.is_some_and(|view| view.steps.iter().any(|step| step.name == RESTORE));
-        Ok(!begun)
+        let steps = view.map(|view| view.steps).unwrap_or_default();
+        let Some(restore) = steps.iter().find(|step| step.name == RESTORE) else {
+            return Ok(true);
+        };
+        let said_so = matches!(outcome, Outcome::Failed(failure) if left_alone(failure.code));
+        let is_of_this_attempt = restore.attempt == job.attempt_count;
+        Ok(said_so && is_of_this_attempt && restore.status == StepStatus::Failed)
     }
 
     async fn at_rest(
@@ -166,7 +167,7 @@ impl EnvRestore {
         Ok((backup, StoredObject { size_bytes, sha256 }))
     }
 
-    /// What the runtime is asked for, the same in every step.
+    /// What the runtime is asked for.
     async fn request(&self, job: &Job, subject: &Subject, context: &StepContext) -> Result<RestoreRequest, StepError> {
         let (backup, object) = self.backup(job).await?;
         let environment = &subject.environment;
@@ -187,20 +188,19 @@ impl EnvRestore {
 
     /// After a failure for good: what was live before is made live again where it is not, and the environment rests.
     /// What cannot be done now is told; then the job's end says that the environment failed.
-    async fn go_back(
-        &self,
-        job: &Job,
-        subject: &Subject,
-        request: &RestoreRequest,
-        error: StepError,
-        context: &StepContext,
-    ) -> StepError {
+    async fn go_back(&self, job: &Job, subject: &Subject, error: StepError, context: &StepContext) -> StepError {
         let error = as_stopped(error, context);
-        if !is_final(job, &error) || matches!(&error, StepError::Failed(failure) if left_alone(failure.code)) {
+        if !is_final(job, &error) {
             return error;
         }
         let own = clean_up_context(context, ROLL_BACK_LIMIT);
-        match self.roll_back(job, subject, request, &own).await {
+        if matches!(&error, StepError::Failed(failure) if left_alone(failure.code)) {
+            if let Some(id) = job.backup_id {
+                self.remove_staged(subject, id, &own).await;
+            }
+            return error;
+        }
+        match self.roll_back(job, subject, &own).await {
             Ok(()) => error,
             Err(StepError::Store(lost)) => lost.into(),
             Err(left) => {
@@ -214,14 +214,8 @@ impl EnvRestore {
 
     /// Makes what was live before live again. That it is decided is written first: a run that dies in the middle must not
     /// be followed by one that takes the proof of what was there before for a proof of what was restored.
-    async fn roll_back(
-        &self,
-        job: &Job,
-        subject: &Subject,
-        request: &RestoreRequest,
-        context: &StepContext,
-    ) -> Result<(), StepError> {
-        let id = subject.environment.id;
+    async fn roll_back(&self, job: &Job, subject: &Subject, context: &StepContext) -> Result<(), StepError> {
+        let (id, place) = (subject.environment.id, subject.place()?);
         if subject.environment.status == EnvironmentStatus::Restoring {
             self.work
                 .change(job, context, vec![Change::EnvironmentRests(id)])
@@ -231,14 +225,16 @@ impl EnvRestore {
         if let Err(error) = self
             .work
             .runtime
-            .end_restore(request, RestoreEnd::RollBack, context)
+            .end_restore(&place, RestoreEnd::RollBack, context)
             .await
         {
             let restoring = Change::EnvironmentStatus(id, EnvironmentStatus::Restoring);
             self.work.change(job, context, vec![restoring]).await?;
             return Err(error);
         }
-        self.remove_staged(subject, request.backup_id, context).await;
+        if let Some(id) = job.backup_id {
+            self.remove_staged(subject, id, context).await;
+        }
         Ok(())
     }
 
@@ -397,7 +393,7 @@ impl Step for Restore {
         }
         match self.0.work.runtime.restore(&request, context).await {
             Ok(()) => Ok(()),
-            Err(error) => Err(self.0.go_back(job, &subject, &request, error, context).await),
+            Err(error) => Err(self.0.go_back(job, &subject, error, context).await),
         }
     }
 }
@@ -413,19 +409,24 @@ impl Step for ProvePreview {
 
     async fn run(&self, job: &Job, context: &StepContext) -> Result<(), StepError> {
         let subject = self.0.work.subject(job).await?;
-        let request = self.0.request(job, &subject, context).await?;
-        let detail = if subject.environment.status == EnvironmentStatus::Restoring {
-            let (target, secret) = (&request.place.target, &request.secrets.proof_secret);
-            match self.0.work.prove_preview(&request.url, target, secret, context).await {
+        let environment = &subject.environment;
+        let detail = if environment.status == EnvironmentStatus::Restoring {
+            let secrets = self.0.work.secrets_of(environment.id).await?;
+            let (url, place) = (&environment.preview_url, subject.place()?);
+            let proof = self
+                .0
+                .work
+                .prove_preview(url, &place.target, &secrets.proof_secret, context);
+            match proof.await {
                 Ok(()) => return Ok(()),
                 Err(StepError::Failed(failure)) => failure.detail,
-                Err(error) => return Err(self.0.go_back(job, &subject, &request, error, context).await),
+                Err(error) => return Err(self.0.go_back(job, &subject, error, context).await),
             }
         } else {
             "a run that died before its end was going back".to_owned()
         };
         // Whatever another attempt would show: what does not prove itself is not left live meanwhile.
-        self.0.roll_back(job, &subject, &request, context).await?;
+        self.0.roll_back(job, &subject, context).await?;
         let detail = format!("The preview did not prove itself: {detail}");
         Err(StepError::failed(JobErrorCode::RestoreRolledBack, detail))
     }
@@ -442,12 +443,14 @@ impl Step for Keep {
 
     async fn run(&self, job: &Job, context: &StepContext) -> Result<(), StepError> {
         let subject = self.0.work.subject(job).await?;
-        let request = self.0.request(job, &subject, context).await?;
+        let id = job.backup_id.ok_or_else(|| internal("The job names no backup"))?;
         let runtime = &self.0.work.runtime;
-        runtime.end_restore(&request, RestoreEnd::Keep, context).await?;
+        runtime
+            .end_restore(&subject.place()?, RestoreEnd::Keep, context)
+            .await?;
         self.0
             .work
-            .remove_files(&subject.node, &staged_paths(request.backup_id), context)
+            .remove_files(&subject.node, &staged_paths(id), context)
             .await
     }
 }

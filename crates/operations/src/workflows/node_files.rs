@@ -94,7 +94,7 @@ impl SiteWork {
         Ok(output.exit_status == Some(0))
     }
 
-    /// Removes files; those that are not there are no error.
+    /// Removes files and folders; those that are not there are no error.
     pub(super) async fn remove_files(
         &self,
         node: &Node,
@@ -103,7 +103,7 @@ impl SiteWork {
     ) -> Result<(), StepError> {
         let paths: Vec<_> = paths.iter().map(|path| format!("'{path}' '{path}'.*.part")).collect();
         let output = self
-            .as_root(node, &format!("rm -f {}", paths.join(" ")), context)
+            .as_root(node, &format!("rm -rf -- {}", paths.join(" ")), context)
             .await?;
         succeeded(output).map(|_| ())
     }

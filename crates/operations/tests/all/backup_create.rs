@@ -166,3 +166,67 @@ async fn a_backup_that_waits_while_its_site_is_deleted_ends_by_itself() {
     assert!(job.error.unwrap().detail.contains("deleted while the job waited"));
     assert!(bench.sites.storage.objects().is_empty());
 }
+
+#[tokio::test]
+async fn a_backup_waits_while_a_restore_is_between_two_attempts() {
+    let bench = Bench::new();
+    let site = bench.active_site().await;
+    let old = bench.stored_backup(site.environment_id).await;
+    let (waiting, id) = asked(&bench, &site).await;
+    let restore = bench
+        .sites
+        .service
+        .restore(site.environment_id, old, None)
+        .await
+        .unwrap();
+    // The backup was asked for first, but has to wait for its next attempt.
+    let failure = Failure::new(JobErrorCode::AnsibleHostUnreachable, "gone for a moment");
+    let next = bench.sites.runtime.count(RuntimeMethod::StageBackup) + 1;
+    bench
+        .sites
+        .runtime
+        .fail(RuntimeMethod::StageBackup, next, Fault::Refuses(failure.clone()));
+    assert!(matches!(bench.run().await, RunEnd::Settled(Outcome::Retry { .. })));
+    let next = bench.sites.runtime.count(RuntimeMethod::Restore) + 1;
+    bench
+        .sites
+        .runtime
+        .fail(RuntimeMethod::Restore, next, Fault::Refuses(failure));
+    assert!(matches!(bench.run().await, RunEnd::Settled(Outcome::Retry { .. })));
+    assert_eq!(
+        bench.environment(site.environment_id).status,
+        EnvironmentStatus::Restoring
+    );
+    let staged = bench.sites.runtime.count(RuntimeMethod::StageBackup);
+    let now = domain_kernel::Clock::now(bench.clock.as_ref());
+    bench.clock.advance(bench.job(waiting.job_id).run_after.since(now));
+    let end = bench.run().await;
+    assert!(matches!(end, RunEnd::Settled(Outcome::Parked { .. })), "{end:?}");
+    assert_eq!(bench.sites.runtime.count(RuntimeMethod::StageBackup), staged);
+    assert_eq!(bench.run_all(restore.job_id).await.status, JobStatus::Succeeded);
+    assert_eq!(bench.run_all(waiting.job_id).await.status, JobStatus::Succeeded);
+    assert_eq!(bench.backup(id).status, BackupStatus::Completed);
+}
+
+#[tokio::test]
+async fn a_backup_whose_time_is_over_is_not_taken_again() {
+    let bench = Bench::new();
+    let site = bench.active_site().await;
+    let service = &bench.sites.service;
+    let asked = service
+        .create_backup(site.environment_id, BackupScope::Db, Some(1), None, None)
+        .await
+        .unwrap();
+    let failure = Failure::new(JobErrorCode::AnsibleTimeout, "too slow");
+    let next = bench.sites.runtime.count(RuntimeMethod::StageBackup) + 1;
+    bench
+        .sites
+        .runtime
+        .fail(RuntimeMethod::StageBackup, next, Fault::Refuses(failure));
+    bench.run().await;
+    assert_eq!(bench.backup(asked.backup_id.unwrap()).status, BackupStatus::Failed);
+    bench.clock.advance(std::time::Duration::from_secs(24 * 60 * 60));
+    let refused = bench.jobs_service.retry(asked.job_id, None).await.unwrap_err();
+    assert_eq!(refused.code(), domain_kernel::ApiErrorCode::Conflict);
+    assert!(refused.to_string().contains("is over"), "{refused}");
+}

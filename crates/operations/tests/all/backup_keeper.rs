@@ -109,6 +109,24 @@ async fn trouble_with_one_backup_keeps_none_of_the_others_and_is_tried_again() {
 }
 
 #[tokio::test]
+async fn backups_that_cannot_be_removed_hide_no_others_however_many_they_are() {
+    let bench = Bench::new();
+    let site = bench.active_site().await;
+    let stored = bench.stored_backup(site.environment_id).await;
+    bench.sites.service.expire_backup(stored, None).await.unwrap();
+    // The lowest ids come first, and these are lower than any of this time.
+    for number in 0..100_u128 {
+        let mut elsewhere = bench.backup(stored);
+        elsewhere.id = format!("00000000-0000-7000-8000-{number:012x}").parse().unwrap();
+        elsewhere.storage = Some(StorageId::new("gone"));
+        bench.sites.rows.put_backup(elsewhere);
+    }
+    bench.sites.keeper(bench.clock.clone()).round().await.unwrap();
+    assert_eq!(bench.backup(stored).storage_path, None);
+    assert!(bench.sites.storage.objects().is_empty());
+}
+
+#[tokio::test]
 async fn a_backup_does_not_expire_while_its_environment_is_restored() {
     let bench = Bench::new();
     let site = bench.active_site().await;

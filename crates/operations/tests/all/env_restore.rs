@@ -341,3 +341,26 @@ async fn a_restore_of_a_copy_leaves_its_site_active_even_where_it_fails() {
     assert_eq!(bench.standing(&site), ACTIVE);
     assert_eq!(bench.held(site.environment_id), neighbour);
 }
+
+#[tokio::test]
+async fn a_disk_that_is_full_after_the_switch_is_no_reason_to_say_that_all_is_as_it_was() {
+    for method in [RuntimeMethod::Keep, RuntimeMethod::Restore] {
+        let (bench, site, backup) = damaged().await;
+        let asked = restore(&bench, &site, backup).await;
+        let full = Fault::ActsThenFails(Failure::new(JobErrorCode::HostDiskFull, "so it is"));
+        bench.sites.runtime.fail(method, 1, full);
+        bench.run().await;
+        assert_eq!(bench.error_code(asked.job_id), Some(JobErrorCode::HostDiskFull));
+        match method {
+            // It had acted: the step went back.
+            RuntimeMethod::Restore => {
+                assert_eq!(bench.standing(&site), ACTIVE);
+                assert_eq!(content(&bench, site.environment_id), ("damaged".to_owned(), None));
+            }
+            _ => {
+                assert_eq!(bench.standing(&site), FAILED);
+                assert_eq!(content(&bench, site.environment_id).0, "good");
+            }
+        }
+    }
+}

@@ -84,7 +84,7 @@ async fn every_job_of_a_site_that_failed_can_be_asked_for_again() {
 }
 
 #[tokio::test]
-async fn only_the_newest_job_of_a_site_can_be_asked_for_again() {
+async fn only_the_newest_job_of_an_environment_can_be_asked_for_again() {
     let bench = Bench::new();
     bench.active_node().await;
     let site = bench.asked_site("shop").await;
@@ -144,4 +144,23 @@ async fn a_nodes_failed_job_can_be_asked_for_again_whatever_sites_did_on_it() {
         .unwrap();
     let again = bench.jobs_service.retry(provision.job_id, None).await.unwrap();
     assert_eq!(bench.job(again.job_id).kind, JobKind::NodeProvision);
+}
+
+#[tokio::test]
+async fn a_later_backup_or_a_job_of_another_environment_stands_in_nobodys_way() {
+    let bench = Bench::new();
+    let site = bench.active_site().await;
+    let service = &bench.sites.service;
+    let request = staging_request("staging", site.environment_id);
+    let staging = service
+        .create_environment(site.site_id, request, None, None)
+        .await
+        .unwrap();
+    fails_once(&bench, RuntimeMethod::Create);
+    bench.run().await;
+    bench.stored_backup(site.environment_id).await;
+    let accepted = bench.jobs_service.retry(staging.job_id, None).await.unwrap();
+    assert_eq!(accepted.environment_id, Some(staging.environment_id));
+    assert_eq!(bench.run().await, RunEnd::Settled(Outcome::Succeeded));
+    assert_eq!(bench.standing(&staging), ACTIVE);
 }

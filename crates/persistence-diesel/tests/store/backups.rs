@@ -61,12 +61,12 @@ async fn schedule(world: &World, made: &Made, every_hours: u32) {
 }
 
 async fn scheduled(world: &World) -> Vec<EnvironmentId> {
-    let due = world.sites.due_backups(world.now()).await.unwrap();
+    let due = world.sites.due_backups(world.now(), None).await.unwrap();
     due.scheduled.into_iter().map(|environment| environment.id).collect()
 }
 
 async fn expired(world: &World) -> Vec<domain_kernel::BackupId> {
-    let due = world.sites.due_backups(world.now()).await.unwrap();
+    let due = world.sites.due_backups(world.now(), None).await.unwrap();
     due.expired.into_iter().map(|backup| backup.id).collect()
 }
 
@@ -180,6 +180,41 @@ site_tests! {
         assert_eq!(scheduled(&world).await, [], "only active ones");
     }
 
+    async fn one_backup_of_a_schedule_waits_or_runs_at_a_time(world) {
+        let made = world.active_site("shop").await;
+        let [first, second] = [(); 2].map(|()| new_backup(&made, BackupTrigger::Scheduled));
+        put(&world, &first).await;
+        let refused = async || world.apply(vec![Change::AddBackup(second.clone())]).await;
+        assert!(matches!(refused().await, Err(StoreError::VersionConflict("backup"))), "it waits");
+        world.apply(vec![status(&first, BackupStatus::Running)]).await.unwrap();
+        assert!(matches!(refused().await, Err(StoreError::VersionConflict("backup"))), "it runs");
+        put(&world, &new_backup(&made, BackupTrigger::Manual)).await;
+        put(&world, &new_backup(&world.active_site("other").await, BackupTrigger::Scheduled)).await;
+        world.apply(vec![completed(&first)]).await.unwrap();
+        put(&world, &second).await;
+    }
+
+    async fn a_backup_that_was_asked_for_again_is_not_asked_for_twice(world) {
+        let made = world.active_site("shop").await;
+        let new = new_backup(&made, BackupTrigger::Manual);
+        put(&world, &new).await;
+        world.apply(vec![status(&new, BackupStatus::Failed), status(&new, BackupStatus::Pending)]).await.unwrap();
+        let again = world.apply(vec![status(&new, BackupStatus::Pending)]).await;
+        assert!(matches!(again, Err(StoreError::VersionConflict("backup"))), "{again:?}");
+    }
+
+    async fn a_clock_that_was_ahead_for_a_while_does_not_stop_a_schedule(world) {
+        let made = world.active_site("shop").await;
+        schedule(&world, &made, 1).await;
+        let right = world.now();
+        world.clock.advance(1000 * HOUR);
+        let ahead = new_backup(&made, BackupTrigger::Scheduled);
+        put(&world, &ahead).await;
+        complete(&world, &ahead).await;
+        let due = world.sites.due_backups(right, None).await.unwrap().scheduled;
+        assert_eq!(due.into_iter().map(|environment| environment.id).collect::<Vec<_>>(), [made.environment]);
+    }
+
     async fn who_waited_longest_for_a_backup_comes_first(world) {
         let one = world.active_site("one").await;
         let two = world.active_site("two").await;
@@ -233,5 +268,7 @@ site_tests! {
             world.apply(changes).await.unwrap();
         }
         assert_eq!(expired(&world).await, ids[..100]);
+        let rest = world.sites.due_backups(world.now(), Some(ids[99])).await.unwrap().expired;
+        assert_eq!(rest.into_iter().map(|backup| backup.id).collect::<Vec<_>>(), ids[100..]);
     }
 }

@@ -1,12 +1,13 @@
 //! Migrations can be applied, undone and applied again without a difference.
 
+use accounts_domain::{AuditAction, AuditLog};
 use diesel::backend::Backend;
 use diesel::migration::MigrationSource;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel::{QueryableByName, sql_query};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
-use jobs::{JobKind, NewJob};
+use jobs::{JobFilter, JobKind, NewJob, PageRequest};
 use nodes_domain::{CreatedNode, Idempotency, NodeStore};
 use persistence_diesel::migrations::{POSTGRES, SQLITE};
 
@@ -77,6 +78,9 @@ store_tests! {
         let first = NodeStore::create(&db.store, node.clone(), job.clone(), key("node")).await.unwrap();
         let of_site = new_job(JobKind::SiteDelete, &made);
         world.sites.enqueue(vec![], vec![], of_site, key("site")).await.unwrap();
+        world.sites.record_login_shown(made.environment, world.account).await.unwrap();
+        let page = PageRequest { limit: 9, after: None };
+        let told = db.store.entries(&page).await.unwrap().items.len();
         match db.raw() {
             Raw::Sqlite(mut connection) => drop(connection.revert_last_migration(SQLITE).unwrap()),
             Raw::Postgres(mut connection) => drop(connection.revert_last_migration(POSTGRES).unwrap()),
@@ -85,7 +89,12 @@ store_tests! {
         let again = NodeStore::create(&db.store, node, job, key("node")).await.unwrap();
         assert_eq!(again, CreatedNode { replayed: true, ..first });
         assert_eq!(world.sites.site_count().await.unwrap(), 0);
-        assert!(world.catalog.latest_job_of_site(made.site).await.unwrap().is_none());
+        let filter = JobFilter { site_id: Some(made.site), ..JobFilter::default() };
+        let left = world.catalog.jobs(&filter, &page).await.unwrap();
+        assert!(left.items.is_empty(), "older versions do not know their kinds");
+        let lines = db.store.entries(&page).await.unwrap().items;
+        assert!(lines.iter().all(|line| line.action != AuditAction::LoginShown), "nor what the audit log says of sites");
+        assert_eq!(lines.len(), told - 1);
     }
 
     async fn every_migration_goes_up_down_and_up_without_a_difference(db) {

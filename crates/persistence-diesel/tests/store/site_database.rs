@@ -241,7 +241,7 @@ store_tests! {
             (world.sites.site(made.site).await.map(drop), "sites.status"),
             (world.sites.environment(made.environment).await.map(drop), "environments.backup_schedule"),
             (world.sites.backup(backup).await.map(drop), "backups.size_bytes"),
-            (world.sites.due_backups(world.now()).await.map(drop), "environments.backup_schedule"),
+            (world.sites.due_backups(world.now(), None).await.map(drop), "environments.backup_schedule"),
         ];
         for (failure, column) in failures {
             is_backend(failure, column);

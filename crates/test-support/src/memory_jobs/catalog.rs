@@ -1,7 +1,7 @@
 //! The reader's side of jobs in memory.
 
 use async_trait::async_trait;
-use domain_kernel::{AccountId, JobId, NodeId, SiteId};
+use domain_kernel::{AccountId, JobId, NodeId};
 use jobs::{
     CancelReply, Event, EventFeed, EventFilter, EventWatch, JobCatalog, JobCounts, JobFilter, JobStatus, JobView, Page,
     PageRequest, StoreError,
@@ -46,12 +46,6 @@ impl JobCatalog for MemoryJobs {
             of_node.max_by_key(|row| row.job.id).map(Row::view)
         };
         Ok(node_ids.iter().filter_map(newest).collect())
-    }
-
-    async fn latest_job_of_site(&self, site_id: SiteId) -> Result<Option<JobView>, StoreError> {
-        let table = self.table();
-        let of_site = table.rows.iter().filter(|row| row.job.site_id == Some(site_id));
-        Ok(of_site.max_by_key(|row| row.job.id).map(Row::view))
     }
 
     async fn latest_events(&self, job_id: JobId, limit: u32) -> Result<Vec<Event>, StoreError> {

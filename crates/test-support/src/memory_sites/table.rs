@@ -1,6 +1,7 @@
 //! The tables behind [`MemorySites`](crate::MemorySites), and what each change does to them.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use accounts_domain::AuditAction;
 use domain_kernel::{AccountId, BackupId, EnvironmentId, JobId, NodeId, SiteId, Timestamp};
@@ -16,6 +17,9 @@ use crate::MemoryNodes;
 
 /// How many of each kind are told to be due at most.
 const DUE_AT_ONCE: usize = 100;
+
+/// How far ahead a clock may be that asked for a backup.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60 * 60);
 
 #[derive(Debug, Clone)]
 pub(crate) struct StoredEnvironment {
@@ -217,6 +221,14 @@ impl Tables {
         if self.environment(new.environment_id)?.site_id != new.site_id {
             return Err(StoreError::NotFound("environment"));
         }
+        let open_too = |stored: &StoredBackup| {
+            stored.backup.environment_id == new.environment_id
+                && stored.backup.trigger == BackupTrigger::Scheduled
+                && matches!(stored.backup.status, BackupStatus::Pending | BackupStatus::Running)
+        };
+        if new.trigger == BackupTrigger::Scheduled && self.backups.iter().any(open_too) {
+            return Err(StoreError::VersionConflict("backup"));
+        }
         self.backups.push(StoredBackup {
             backup: Backup {
                 id: new.id,
@@ -338,7 +350,7 @@ impl Tables {
         Ok(())
     }
 
-    pub(crate) fn due(&self, now: Timestamp) -> DueBackups {
+    pub(crate) fn due(&self, now: Timestamp, after: Option<BackupId>) -> DueBackups {
         let mut scheduled: Vec<_> = self
             .environments
             .iter()
@@ -350,7 +362,8 @@ impl Tables {
                     backup.environment_id == environment.id && backup.trigger == BackupTrigger::Scheduled
                 });
                 let open = |backup: &&Backup| matches!(backup.status, BackupStatus::Pending | BackupStatus::Running);
-                let newest = of_schedule.clone().map(|backup| backup.created_at).max();
+                let times = of_schedule.clone().map(|backup| backup.created_at);
+                let newest = times.filter(|at| *at <= now.plus(CLOCKS_DIFFER)).max();
                 let waited = newest.is_none_or(|newest| newest.plus(schedule.interval()) <= now);
                 let due = waited && !of_schedule.clone().any(|backup| open(&backup));
                 due.then(|| (newest, environment.clone()))
@@ -367,6 +380,7 @@ impl Tables {
             .iter()
             .map(|stored| &stored.backup)
             .filter(over)
+            .filter(|backup| after.is_none_or(|after| backup.id > after))
             .cloned()
             .collect();
         expired.sort_by_key(|backup| backup.id);

@@ -1,4 +1,5 @@
--- The jobs of sites go with them: whoever comes next does not know their kinds.
+-- The jobs of sites, and what the audit log says of sites, go with them: whoever comes next does not know their kinds.
+DELETE FROM audit WHERE subject_kind IN ('environment', 'backup');
 DELETE FROM idempotency_keys WHERE node_id IS NULL;
 DELETE FROM jobs WHERE site_id IS NOT NULL;
 ALTER TABLE idempotency_keys RENAME TO idempotency_keys_before;
