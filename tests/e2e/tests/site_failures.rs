@@ -152,11 +152,12 @@ fn a_backup_that_is_damaged_or_does_not_work_changes_nothing_and_one_taken_meanw
             .then_some(())
     });
     client.success_of(&site.restore(client, &backup), SITE_JOB);
+    // WordPress writes the row first and then the name of its file: a row that names none yet is as the database was.
     let missing = site.wp(
         machine,
         "eval-file -",
         "<?php $all = get_posts(['post_type' => 'attachment', 'numberposts' => -1, 'post_status' => 'any']); $gone = 0; \
-         foreach ($all as $one) { if (!file_exists(get_attached_file($one->ID))) { $gone++; } } echo count($all) > 5 ? 'many' : 'few', ' ', $gone;",
+         foreach ($all as $one) { if (($file = get_attached_file($one->ID)) && !file_exists($file)) { $gone++; } } echo count($all) > 5 ? 'many' : 'few', ' ', $gone;",
     );
     assert_eq!(missing.trim(), "many 0", "every attachment has its file");
 
