@@ -232,7 +232,7 @@ class Files(unittest.TestCase):
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
 
-    def dumped(self, request, _generation):
+    def dumped(self, request, _generation, _left_out):
         if self.dump is None:
             return "there is no database"
         self.write(f"{request.work}/database.sql", self.dump)

@@ -34,19 +34,9 @@ from ansible.module_utils.pressluft_site import (
     start,
 )
 from ansible.module_utils.pressluft_site_database import sql
+from ansible.module_utils.pressluft_site_dump import broken_views, dump_command
 from ansible.module_utils.pressluft_site_wordpress import LINKS, TABLE_PREFIX, wordpress_version
 
-DUMP = [
-    *(
-        "mariadb-dump",
-        "--no-defaults",
-        "--protocol=socket",
-        "--default-character-set=utf8mb4",
-        "--single-transaction",
-        "--quick",
-    ),
-    *("--routines", "--triggers", "--hex-blob", "--skip-lock-tables", "--no-tablespaces", "--skip-comments"),
-]
 READ_BYTES = 1024 * 1024
 
 
@@ -151,7 +141,8 @@ def stage(request: Request) -> dict:
     os.mkdir(request.work, 0o700)
     generation = named_by_current(request.environment)
     missing: dict[str, str] = {}
-    if "database" in SCOPES[request.scope] and (reason := dump_database(request, generation)):
+    views: list[str] = []
+    if "database" in SCOPES[request.scope] and (reason := dump_database(request, generation, views)):
         missing["database"] = reason
     with_files = "files" in SCOPES[request.scope]
     if with_files and (reason := why_no_files(generation)):
@@ -169,7 +160,7 @@ def stage(request: Request) -> dict:
         "parts": {part: part in SCOPES[request.scope] and part not in missing for part in ("database", "files")},
         "missing": missing,
         # Links that lead out of the environment's own files, and what is no file: not taken along, as it could not come back.
-        "left_out": [printable(name) for name in left_out],
+        "left_out": [printable(name) for name in left_out + views],
     }
     with open(f"{request.work}/{MANIFEST}", "w", encoding="utf-8") as file:
         json.dump(manifest, file, indent=1)
@@ -181,16 +172,22 @@ def stage(request: Request) -> dict:
     return result
 
 
-def dump_database(request: Request, generation: Generation | None) -> str | None:
-    """Dumps the live database into the work folder. Why there is nothing to dump, where that is so."""
+def dump_database(request: Request, generation: Generation | None, left_out: list[str]) -> str | None:
+    """Dumps the live database into the work folder. Why there is nothing to dump, where that is so.
+
+    Views that no longer work are added to `left_out`.
+    """
     if generation is None:
         return "there is no live generation"
     name = generation.database
     if not sql(f"SELECT 1 FROM information_schema.schemata WHERE schema_name = '{name}';"):
         return "there is no database"
     path = f"{request.work}/{DATABASE}"
+    views = broken_views(name)
+    left_out += [f"view {view}" for view in views]
+    command = dump_command(name, views)
     with open(path, "wb") as target, tempfile.TemporaryFile() as errors:
-        process = start([*DUMP, name], stdin=subprocess.DEVNULL, stdout=target, stderr=errors)
+        process = start(command, stdin=subprocess.DEVNULL, stdout=target, stderr=errors)
         status = process.wait()
         said = said_in(errors)
     if status == 0:
@@ -200,7 +197,7 @@ def dump_database(request: Request, generation: Generation | None) -> str | None
         raise OSError(errno.ENOSPC, "no space left")
     if request.as_far_as_there:
         return f"it cannot be dumped: {last_lines(said)}"
-    raise CommandError(DUMP, status, said)
+    raise CommandError(command, status, said)
 
 
 def said_in(errors) -> str:

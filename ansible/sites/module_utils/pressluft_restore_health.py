@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 from ansible.module_utils.pressluft_site import CommandError, Generation, run, url_host
 from ansible.module_utils.pressluft_site_database import query, site_address
-from ansible.module_utils.pressluft_site_wordpress import TABLE_PREFIX, is_installed
+from ansible.module_utils.pressluft_site_wordpress import TABLE_PREFIX, why_not_installed
 
 MAX_REDIRECTS = 5
 REQUEST_SECONDS = "60"
@@ -27,10 +27,10 @@ def check(generation: Generation, url: str, password: str, proof_secret: str, wp
     check_address(generation, password, url)
     # Two programs that load WordPress, at once.
     with ThreadPoolExecutor(max_workers=1) as other:
-        installed = other.submit(is_installed, generation, wp_cli)
+        installed = other.submit(why_not_installed, generation, wp_cli)
         check_proof(generation, url, proof_secret)
-        if not installed.result():
-            raise Unhealthy("`wp core is-installed` says no")
+        if reason := installed.result():
+            raise Unhealthy(f"`wp core is-installed` fails: {reason}")
 
 
 def check_query(generation: Generation, password: str) -> None:

@@ -27,9 +27,10 @@ from ansible.module_utils.pressluft_backup_archive import (
     Invalid,
     read_manifest,
 )
-from ansible.module_utils.pressluft_backup_make import DUMP, said_in
+from ansible.module_utils.pressluft_backup_make import said_in
 from ansible.module_utils.pressluft_site import CommandError, Generation, SiteError, last_lines, run, start
 from ansible.module_utils.pressluft_site_database import start_as_user
+from ansible.module_utils.pressluft_site_dump import broken_views, dump_command
 from ansible.module_utils.pressluft_sql import Unreadable, statements
 from ansible.module_utils.pressluft_sql_rules import Refused, checked
 
@@ -192,7 +193,7 @@ def import_archive(path: str, target: Generation, password: str, processes: Proc
 
 def import_live(source: Generation, target: Generation, password: str, processes: Processes) -> None:
     """The live database, dumped and read like that of an archive."""
-    argv = [*DUMP, source.database]
+    argv = dump_command(source.database, broken_views(source.database))
     with tempfile.TemporaryFile() as errors:
         dump = processes.add(start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors))
         try:

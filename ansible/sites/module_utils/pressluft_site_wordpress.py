@@ -235,9 +235,10 @@ def rewrite_addresses(generation: Generation, old_url: str, new_url: str, wp_cli
     wp(generation, ["search-replace", old, new, *options], wp_cli)
 
 
-def is_installed(generation: Generation, wp_cli: str) -> bool:
-    """What `wp core is-installed` says."""
-    return wp(generation, ["core", "is-installed", "--skip-plugins", "--skip-themes"], wp_cli, check=False).returncode == 0
+def why_not_installed(generation: Generation, wp_cli: str) -> str | None:
+    """What `wp core is-installed` says against it; None where it says nothing."""
+    said = wp(generation, ["core", "is-installed", "--skip-plugins", "--skip-themes"], wp_cli, check=False)
+    return None if said.returncode == 0 else last_lines(said.stderr) or "it is not installed"
 
 
 def wordpress_version(generation: Generation) -> str:

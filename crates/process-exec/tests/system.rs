@@ -189,9 +189,10 @@ async fn recovery_ends_what_a_dead_server_left() {
     let bench = bench();
     let pid = bench.folder.path().join("pid");
     let command = sh(&format!(
-        "setsid sh -c 'echo $$ > {}; exec sleep 300' & wait",
+        "setsid sh -c 'echo $$ > {}; exec sleep 300' & wait $!",
         pid.display()
     ));
+    // With the child's status: the shell may see its end before it is ended itself.
     let limits = limits(Duration::from_secs(60));
     let run = bench.runner.run(command, &limits);
     // The run is still going on here, as far as this process knows; another reader of the ledger ends it.

@@ -252,8 +252,12 @@ impl Drop for Installation {
         }
         for node in client.get("/api/nodes?limit=100")["items"].as_array().unwrap() {
             let id = node["id"].as_str().unwrap();
-            let gone = client.expect(202, "DELETE", &format!("/api/nodes/{id}"), None);
-            client.end_of(gone["job_id"].as_str().unwrap(), Duration::from_secs(60));
+            let gone = client.send("DELETE", &format!("/api/nodes/{id}"), None);
+            match gone.body["job_id"].as_str() {
+                Some(job) => drop(client.end_of(job, Duration::from_secs(60))),
+                // A site that could not be removed holds its node. A panic here would hide why the test failed.
+                None => eprintln!("the node {id} stays: {}", gone.body),
+            }
         }
         server.stop();
     }

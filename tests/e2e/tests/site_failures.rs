@@ -217,6 +217,22 @@ fn a_backup_that_is_damaged_or_does_not_work_changes_nothing_and_one_taken_meanw
     assert_eq!(client.get(&given_up)["status"], "failed");
     assert_eq!(machine.run("ls -A /var/lib/pressluft/staging"), "");
 
+    // A view that a removed plugin has left stops neither a backup nor a copy.
+    neighbour.sql(
+        machine,
+        "CREATE TABLE gone (a INT); CREATE VIEW `stays``; behind` AS SELECT a FROM gone; DROP TABLE gone; \
+         CREATE VIEW works AS SELECT ID FROM wp_posts",
+    );
+    neighbour.back_up(client, "db");
+    let copy = neighbour.copy(client, "copy", "clone");
+    assert_eq!(
+        copy.sql(
+            machine,
+            "SELECT table_name FROM information_schema.views WHERE table_schema = DATABASE()"
+        ),
+        "works\n"
+    );
+
     // Another environment's backup is none of this one's.
     let path = format!("/api/environments/{}/restore", neighbour.id);
     let answer = client.send("POST", &path, Some(json!({"backup_id": wrong})));
