@@ -1,5 +1,6 @@
 //! Reads the parts of a request. Whatever is wrong with one becomes an [`ApiError`].
 
+use std::fmt::Display;
 use std::future::{Ready, ready};
 use std::str::FromStr;
 
@@ -182,4 +183,10 @@ impl FromRequest for IdempotencyKey {
         let refused = || ApiError::bad_request("One Idempotency-Key of 1 to 200 visible ASCII characters is taken.");
         ready(text.map(|text| Self(Some(text.to_owned()))).ok_or_else(refused))
     }
+}
+
+/// A field whose form its own type knows.
+pub(crate) fn field<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, ApiError> {
+    text.parse()
+        .map_err(|error| ApiError::bad_request(format!("`{name}`: {error}.")))
 }

@@ -1,8 +1,6 @@
 //! `/api/nodes`.
 
-use std::fmt::Display;
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use domain_kernel::{JobId, NodeId};
@@ -13,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::ApiState;
-use crate::extract::{IdempotencyKey, JsonBody, NoBody, PathId, Query};
+use crate::extract::{IdempotencyKey, JsonBody, NoBody, PathId, Query, field};
 use crate::idempotency::{CreateHeaders, idempotency};
 use crate::node_view::{NodeBody, ReadinessBody};
 use crate::page::{Listed, next_cursor, page_request};
@@ -193,12 +191,6 @@ fn accept(request: CreateNode) -> Result<Accepted, ApiError> {
             },
         }),
     })
-}
-
-/// A field whose form its own type knows.
-fn field<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, ApiError> {
-    text.parse()
-        .map_err(|error| ApiError::bad_request(format!("`{name}`: {error}.")))
 }
 
 /// A TCP port; 22 where none is given.

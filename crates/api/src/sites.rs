@@ -4,9 +4,6 @@ pub(crate) mod backups;
 pub(crate) mod environments;
 pub(crate) mod view;
 
-use std::fmt::Display;
-use std::str::FromStr;
-
 use actix_web::{HttpRequest, HttpResponse, web};
 use domain_kernel::{NodeId, SiteId};
 use http_session::{ApiError, Operator};
@@ -15,7 +12,7 @@ use sites_domain::CreatedInSite;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::ApiState;
-use crate::extract::{IdempotencyKey, JsonBody, NoBody, PathId, Query};
+use crate::extract::{IdempotencyKey, JsonBody, NoBody, PathId, Query, field};
 use crate::idempotency::{CreateHeaders, idempotency};
 use crate::page::{Listed, next_cursor, page_request};
 use view::{SiteBody, SiteJobBody};
@@ -72,12 +69,6 @@ pub(crate) struct CreateSite {
 pub(crate) struct Confirmation {
     /// The slug of what is to be deleted.
     confirm: String,
-}
-
-/// A field whose form its own type knows.
-pub(super) fn field<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<T, ApiError> {
-    text.parse()
-        .map_err(|error| ApiError::bad_request(format!("`{name}`: {error}.")))
 }
 
 /// The answer to a request that a job was accepted for.

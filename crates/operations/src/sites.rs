@@ -105,7 +105,7 @@ impl SitesService {
     ) -> Result<CreatedInSite, UseCaseError> {
         if request.admin_email.parse::<Email>().is_err() {
             return Err(UseCaseError::Invalid(
-                "`admin_email`: expected an e-mail address".to_owned(),
+                "`admin_email`: expected an e-mail address.".to_owned(),
             ));
         }
         let (site_id, id) = (SiteId::generate(), EnvironmentId::generate());
@@ -151,7 +151,8 @@ impl SitesService {
     ) -> Result<CreatedInSite, UseCaseError> {
         if request.environment_type == EnvironmentType::Production {
             return Err(UseCaseError::Invalid(
-                "`type`: a site has one production environment, made with it; expected `staging` or `clone`".to_owned(),
+                "`type`: a site has one production environment, made with it; expected `staging` or `clone`."
+                    .to_owned(),
             ));
         }
         let site = self.site(site_id).await?;
@@ -188,7 +189,7 @@ impl SitesService {
     async fn source_for(&self, site: &Site, id: EnvironmentId) -> Result<(Environment, Node), UseCaseError> {
         let source = self.deps.sites.environment(id).await?;
         let source = source.filter(|source| source.site_id == site.id).ok_or_else(|| {
-            UseCaseError::Invalid("`source_environment_id`: the site has no such environment".to_owned())
+            UseCaseError::Invalid("`source_environment_id`: the site has no such environment.".to_owned())
         })?;
         need_active(&source)?;
         if site.status != SiteStatus::Active {

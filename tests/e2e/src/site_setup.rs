@@ -63,8 +63,8 @@ impl Setup {
         }
         assert_eq!(self.client.get("/api/sites")["items"], json!([]));
         let left = self.machine.run(
-            "find /var/www/sites /var/lib/pressluft/staging -mindepth 1; getent passwd | grep ^pl_ || true; \
-             ls /etc/nginx/sites-enabled /etc/php/*/fpm/pool.d | grep pl_ || true; grep pl_ /etc/redis/users.acl || true; \
+            "find /var/www/sites /var/lib/pressluft/staging -mindepth 1; sed -n '/^pl_/p' /etc/passwd; \
+             find /etc/nginx/sites-enabled /etc/php/*/fpm/pool.d -name '*pl_*'; sed -n '/pl_/p' /etc/redis/users.acl; \
              mariadb --batch --skip-column-names -e \"SHOW DATABASES LIKE 'pl\\_%'; SELECT user FROM mysql.global_priv WHERE user LIKE 'pl\\_%'\"",
         );
         assert_eq!(left.trim(), "", "left on the node");

@@ -8,15 +8,12 @@ use sites_domain::{BackupSchedule, BackupScope};
 use utoipa::ToSchema;
 
 use super::view::{BackupBody, EnvironmentBody, ScheduleBody, SiteJobBody};
-use super::{PageQuery, accepted, field};
+use super::{PageQuery, accepted};
 use crate::ApiState;
-use crate::extract::{IdempotencyKey, JsonBody, NoBody, PathId, Query};
+use crate::extract::{IdempotencyKey, JsonBody, NoBody, PathId, Query, field};
 use crate::idempotency::{CreateHeaders, idempotency};
 use crate::page::{Listed, next_cursor, page_request};
 use crate::schema::BackupScopeText;
-
-/// The longest retention that can be asked for, in days.
-const MAX_RETENTION_DAYS: u32 = 3650;
 
 struct Backups;
 
@@ -112,11 +109,6 @@ pub(crate) async fn create(
         backup_scope,
         retention_days,
     } = body.value;
-    if retention_days.is_some_and(|days| !(1..=MAX_RETENTION_DAYS).contains(&days)) {
-        return Err(ApiError::bad_request(format!(
-            "`retention_days`: expected 1 to {MAX_RETENTION_DAYS}."
-        )));
-    }
     let created = state
         .sites
         .create_backup(id, backup_scope, retention_days, idempotency, Some(by))
@@ -165,9 +157,6 @@ pub(crate) async fn set_schedule(
     body: JsonBody<SetSchedule>,
 ) -> Result<HttpResponse, ApiError> {
     let schedule = body.value.schedule.map(BackupSchedule::from);
-    if let Some(problem) = schedule.as_ref().and_then(BackupSchedule::problem) {
-        return Err(ApiError::bad_request(format!("{problem}.")));
-    }
     let by = Some(operator.session.account_id);
     let environment = state.sites.set_schedule(id, schedule, by).await?;
     Ok(HttpResponse::Ok().json(EnvironmentBody::from(environment)))

@@ -8,9 +8,9 @@ use sites_domain::{EnvironmentType, PromotionPreset};
 use utoipa::ToSchema;
 
 use super::view::{EnvironmentBody, SiteJobBody};
-use super::{Confirmation, accepted, field};
+use super::{Confirmation, accepted};
 use crate::ApiState;
-use crate::extract::{IdempotencyKey, JsonBody, NoBody, PathId};
+use crate::extract::{IdempotencyKey, JsonBody, NoBody, PathId, field};
 use crate::idempotency::{CreateHeaders, idempotency};
 use crate::schema::{CopyTypeText, PromotionPresetText};
 

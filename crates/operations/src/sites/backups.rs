@@ -32,7 +32,7 @@ impl SitesService {
     ) -> Result<CreatedInSite, UseCaseError> {
         if retention_days.is_some_and(|days| !(1..=MOST_DAYS).contains(&days)) {
             return Err(UseCaseError::Invalid(format!(
-                "`retention_days`: expected 1 to {MOST_DAYS}"
+                "`retention_days`: expected 1 to {MOST_DAYS}."
             )));
         }
         let environment = self.environment(environment_id).await?;
@@ -138,7 +138,7 @@ impl SitesService {
         by: Option<AccountId>,
     ) -> Result<Environment, UseCaseError> {
         if let Some(problem) = schedule.as_ref().and_then(BackupSchedule::problem) {
-            return Err(UseCaseError::Invalid(problem.to_owned()));
+            return Err(UseCaseError::Invalid(format!("{problem}.")));
         }
         let environment = self.environment(id).await?;
         let expected = vec![Expected::Environment(id, environment.state_version)];
@@ -173,7 +173,7 @@ impl SitesService {
         let backup = self.backup(backup_id).await?;
         if backup.environment_id != environment.id {
             return Err(UseCaseError::Invalid(
-                "`backup_id`: it is a backup of another environment".to_owned(),
+                "`backup_id`: it is a backup of another environment. Name one of this environment.".to_owned(),
             ));
         }
         if backup.status != BackupStatus::Completed {

@@ -93,7 +93,7 @@ fn need_confirmation(slug: &Slug, confirm: &str) -> Result<(), UseCaseError> {
         return Ok(());
     }
     Err(UseCaseError::Invalid(format!(
-        "`confirm`: this cannot be undone; type `{}` to confirm it",
+        "`confirm`: this cannot be undone; type `{}` to confirm it.",
         slug.as_str()
     )))
 }
