@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import threading
 import unittest
 from unittest import mock
 
@@ -15,6 +16,8 @@ from ansible.module_utils.pressluft_backup_archive import Invalid
 from ansible.module_utils.pressluft_journal import PHASES, Journal
 from ansible.module_utils.pressluft_site import Environment, Generation, SiteError
 
+# The tests of the journal replace it.
+PREPARE = steps.prepare
 OLD, NEW = "20260101000000", "20260102000000"
 BACKUP = "cccccccccc01"
 
@@ -212,6 +215,30 @@ class Restored(Machine):
                 before = OLD if phase == "rolling_back" else live
                 self.assertEqual(self.written().old, before)
                 self.assertEqual(self.names(), [before, self.live()])
+
+
+class Prepared(Machine):
+    """`prepare` itself, its parts replaced."""
+
+    def tried_out(self, sync, try_out) -> None:
+        nothing = {name: mock.Mock() for name in ("create_database", "write_config", "prepare_release")}
+        self.replace(steps, **nothing, run=sync, try_out=try_out)
+        self.replace(steps.imports, both=mock.Mock())
+        self.replace(site.shutil, chown=mock.Mock())
+        request = mock.Mock(scope="full", environment=self.environment)
+        PREPARE(request, Generation(self.environment, OLD), Generation(self.environment, NEW), lambda _name: None)
+
+    def test_it_ends_when_the_files_are_on_the_disk_and_fails_where_they_are_not(self):
+        proved, synced = threading.Event(), []
+
+        def sync(argv):
+            proved.wait(10)
+            synced.append(argv)
+
+        self.tried_out(sync, lambda *_arguments: proved.set())
+        self.assertEqual(synced, [["sync", "-f", Generation(self.environment, NEW).path]])
+        with self.assertRaisesRegex(SiteError, "no disk"):
+            self.tried_out(mock.Mock(side_effect=SiteError("no disk")), mock.Mock())
 
 
 class Ends(Machine):

@@ -408,6 +408,37 @@ class Module(unittest.TestCase):
             with self.subTest(source), self.assertRaisesRegex(site.SiteError, "itself"):
                 MODULE.Present(self.params(source=source))
 
+    def test_a_move_that_was_ended_is_taken_up_where_it_began_though_the_site_names_its_new_address(self):
+        rewritten = []
+        ended = [True]
+
+        def rewrite(_live, old, new, _wp_cli):
+            rewritten.append((old, new))
+            if ended.pop() if ended else False:
+                raise site.SiteError("ended")
+
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            mock.patch.object(site, "SITES", folder),
+            mock.patch.object(site.shutil, "chown"),
+            mock.patch.object(MODULE, "rewrite_addresses", rewrite),
+            mock.patch.object(MODULE, "flush_redis") as flush,
+        ):
+            present = MODULE.Present(self.params(url="http://new.test"))
+            os.makedirs(present.environment.folder)
+            live = site.Generation(present.environment, "20261123140000")
+            self.assertRaisesRegex(site.SiteError, "ended", present.move, live, "http://old.test")
+            flush.assert_not_called()
+            self.assertEqual(present.left_addresses(), ["http://old.test"])
+            # `siteurl` was rewritten already, and the address has changed once more.
+            third = MODULE.Present(self.params(url="http://third.test"))
+            third.move(live, "http://new.test")
+            self.assertEqual(third.left_addresses(), [])
+            flush.assert_called_once_with(third.environment)
+            third.move(live, "http://third.test")
+        moves = [("http://old.test", "http://new.test"), ("http://new.test", "http://third.test"), ("http://old.test", "http://third.test")]
+        self.assertEqual(rewritten, moves)
+
     def test_check_mode_only_looks(self):
         with (
             mock.patch.object(MODULE.Present, "missing", return_value=["environment"]),

@@ -29,10 +29,10 @@ for (const javaScriptEnabled of [true, false]) {
     assert.deepEqual(problems.filter((problem) => !/status of 401/.test(problem)), []);
   });
 
-  stage.test(`a right password leads to the nodes${how}`, async () => {
+  stage.test(`a right password leads to the overview${how}`, async () => {
     const { page, problems } = await stage.newPage({ javaScriptEnabled });
     await logIn(page);
-    await page.getByRole("button", { name: "Create Local Node", exact: true }).waitFor();
+    await page.getByRole("heading", { name: "Overview", level: 1 }).waitFor();
     assert.deepEqual(problems, []);
   });
 
@@ -64,7 +64,7 @@ stage.test("no link leads from the login to another site", async () => {
     const { page, problems } = await stage.newPage();
     await page.goto(`/login?next=${encodeURIComponent(next)}`);
     await sendLogin(page, EMAIL, PASSWORD);
-    await page.waitForURL("/nodes");
+    await page.waitForURL("/");
     assert.deepEqual(problems, [], next);
   }
 });

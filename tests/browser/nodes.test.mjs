@@ -1,4 +1,4 @@
-// The page of the nodes, with real machines behind it.
+// The pages of the nodes, with real machines behind them.
 
 import assert from "node:assert/strict";
 
@@ -33,6 +33,7 @@ const stage = new Stage();
 async function nodesPage(options) {
   const opened = await stage.newPage(options);
   await logIn(opened.page);
+  await opened.page.goto("/nodes");
   return opened;
 }
 
@@ -92,7 +93,7 @@ stage.test("every page forbids what it does not need", async () => {
   // A worker obeys the policy that its own script came with.
   await policies(["/login", "/assets/events-worker.js"]);
   await logIn(page);
-  await policies(["/nodes"]);
+  await policies(["/", "/nodes", "/sites", "/jobs"]);
 });
 
 stage.test("a remote form, filled in by keyboard with a wrong fingerprint, says so there and keeps what was typed", async () => {
@@ -125,9 +126,13 @@ stage.test("a remote form, filled in by keyboard with a wrong fingerprint, says 
 stage.test("the line that installs the key can be copied whole, by one click", async () => {
   const { page, problems } = await nodesPage();
   const client = await stage.installation.client();
-  await page.locator("#remote-key > .command").click();
+  await page.locator("#key-line").click();
   const { install_command: line } = await client.read("/api/ssh-key");
   assert.equal(await page.evaluate(() => String(getSelection())), line);
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.getByRole("button", { name: /^Copy/ }).click();
+  await button(page, "Copied").waitFor();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), line);
   assert.deepEqual(problems, []);
 });
 
@@ -155,8 +160,12 @@ stage.test("a remote host that does not answer is told without a reload, and not
   const nodes = (await client.read("/api/nodes?limit=100")).items;
   assert.equal(nodes.filter((other) => other.id > node).length, 0, "another node was made");
   assert.deepEqual(await stage.installation.machines(), machines, "a machine was made");
+  await page.goto(`/nodes/${node}`);
+  await isLive(page);
+  await mark(page);
   await client.deleteNode(node);
   await rowWith(page, node, "[data-status=decommissioned]").waitFor();
+  assert(await isMarked(page), "the page of the node was loaded anew");
   assert.deepEqual(problems, []);
 });
 
@@ -217,6 +226,30 @@ stage.test("a page whose server went away before its scripts were there follows 
   assert.equal(refused, 2);
 });
 
+stage.test("a deletion asks in a dialog, and without JavaScript on a page of its own", async () => {
+  const { page, problems } = await nodesPage();
+  const client = await stage.installation.client();
+  const { node_id: node, job_id: job } = await client.createLocalNode();
+  await cancel(client, job);
+  await page.goto(`/nodes/${node}`);
+  await page.getByRole("link", { name: /^Delete/ }).click();
+  const dialog = page.locator("dialog[open]");
+  await dialog.getByText("This destroys the machine").waitFor();
+  await dialog.getByRole("link", { name: "Keep it" }).click();
+  await dialog.waitFor({ state: "detached" });
+  await rowWith(page, node, "[data-status=failed]").waitFor();
+
+  const { page: plain } = await nodesPage({ javaScriptEnabled: false });
+  await plain.goto(`/nodes/${node}`);
+  await plain.getByRole("link", { name: /^Delete/ }).click();
+  await plain.waitForURL(`/nodes/${node}?confirm=delete`);
+  await button(plain, "Delete this node").click();
+  await plain.waitForURL(`/nodes/${node}`);
+  // The page that is open beside it hears of it.
+  await rowWith(page, node, "[data-status=decommissioned]").waitFor();
+  assert.deepEqual(problems, []);
+});
+
 stage.test("an operator sees a node become ready without a reload, although the server dies on the way", async () => {
   const { installation } = stage;
   const { page, problems } = await nodesPage();
@@ -225,26 +258,31 @@ stage.test("an operator sees a node become ready without a reload, although the 
   await installation.start({ holdAt: "provision.started" });
   await page.goto("/nodes");
   const node = await createNode(page);
-  await mark(page);
-  await row(page, node).locator("[data-step=provision][data-step-status=started]").waitFor({ timeout: NODE_LIMIT });
+  const client = await installation.client();
+  const id = await jobOf(client, node);
+  // The page of its job has the steps and the log.
+  const { page: job } = await newPage(page.context(), installation.url, problems);
+  await job.goto(`/jobs/${id}`);
+  await Promise.all([mark(page), mark(job)]);
+  await job.locator("[data-step=provision][data-step-status=started]").waitFor({ timeout: NODE_LIMIT });
 
-  // Once before Ansible began, so that everything that it tells happens while the page looks for the server or later.
+  // Once before Ansible began, so that everything that it tells happens while the pages look for the server or later.
   await installation.forgetRuntime(node);
-  await dieAndComeBack(page);
+  await dieAndComeBack(job);
   // Once more while Ansible tells.
-  const items = row(page, node).locator("[data-events] [data-seq]");
-  await items.nth(MANY).waitFor({ state: "attached", timeout: NODE_LIMIT });
-  await dieAndComeBack(page);
+  const lines = job.locator('#log [data-key^="line-"]');
+  await lines.nth(MANY).waitFor({ state: "attached", timeout: NODE_LIMIT });
+  await dieAndComeBack(job);
   await rowWith(page, node, "[data-status=active][data-ready=true]").waitFor({ timeout: NODE_LIMIT });
 
-  // The log has the tasks and lines; steps and states are shown elsewhere in the row.
-  const client = await installation.client();
-  const events = await client.eventsOfJob(await jobOf(client, node));
-  const told = events.filter((event) => ["task", "log"].includes(event.kind)).map((event) => event.seq);
-  await row(page, node).locator(`[data-events] [data-seq="${told.at(-1)}"]`).waitFor({ state: "attached" });
-  const shown = await items.evaluateAll((elements) => elements.map((element) => Number(element.dataset.seq)));
-  assert.deepEqual(shown, told);
-  assert(await isMarked(page), "the page was loaded anew");
+  // The log has the tasks and lines; steps and states are shown elsewhere on the page.
+  const events = await (await installation.client()).eventsOfJob(id);
+  const told = events.filter((event) => ["task", "log"].includes(event.kind)).map((event) => `line-${event.seq}`);
+  await job.locator(`[data-key="${told.at(-1)}"]`).waitFor({ state: "attached" });
+  await job.locator("[data-job-status=succeeded]").first().waitFor();
+  assert.deepEqual(await lines.evaluateAll((elements) => elements.map((element) => element.dataset.key)), told);
+  assert(await isMarked(page), "the list was loaded anew");
+  assert(await isMarked(job), "the page of the job was loaded anew");
   // While there is no server, the browser notes that by itself.
   assert.deepEqual(problems.filter((problem) => !/net::ERR_/.test(problem)), []);
 }, 2 * NODE_LIMIT);

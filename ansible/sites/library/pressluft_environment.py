@@ -31,6 +31,7 @@ from ansible.module_utils.pressluft_site import (
     start,
     url_host,
     user_exists,
+    write_file,
 )
 from ansible.module_utils.pressluft_site_database import (
     create_database,
@@ -45,6 +46,7 @@ from ansible.module_utils.pressluft_site_removal import end_processes, is_there,
 from ansible.module_utils.pressluft_site_services import (
     add_redis_user,
     configure,
+    flush_redis,
     has_redis_user,
     node_locked,
     page_answer,
@@ -223,8 +225,10 @@ class Present:
             return ["environment"]
         missing = []
         address = site_address(live, self.password)
-        if address != self.url:
-            missing.append("database" if address is None else "address")
+        if address is None:
+            missing.append("database")
+        elif address != self.url or self.left_addresses():
+            missing.append("address")
         if read_file(live.config) != config_text(live, self.type, self.secrets):
             missing.append("configuration")
         if read_as(environment.user, f"{live.live}/{PLUGIN}") != PLUGIN_TEXT:
@@ -262,11 +266,27 @@ class Present:
                 write_config(live, self.type, self.secrets)
             if "plugin" in missing:
                 prepare_release(live)
-            if address != self.url:
-                rewrite_addresses(live, address, self.url, self.params["wp_cli"])
+            self.move(live, address)
             add_redis_user(self.environment, self.secrets["redis_password"])
             configure(self.environment, self.url, self.type)
         self.wait()
+
+    def left_addresses(self) -> list[str]:
+        """The addresses that a move which was ended may have left somewhere in the database."""
+        return (read_file(self.environment.moved_from) or "").split()
+
+    def move(self, live: Generation, address: str) -> None:
+        """Rewrites the addresses of what is live. `siteurl` is among the first of them: it tells where a move began, not that it
+        ended. So what has to go is written down before."""
+        old = sorted({*self.left_addresses(), address} - {self.url})
+        if not old:
+            remove_file(self.environment.moved_from)
+            return
+        write_file(self.environment.moved_from, "\n".join(old) + "\n", 0o600)
+        for left in old:
+            rewrite_addresses(live, left, self.url, self.params["wp_cli"])
+        flush_redis(self.environment)
+        remove_file(self.environment.moved_from)
 
     def create(self) -> None:
         environment = self.environment

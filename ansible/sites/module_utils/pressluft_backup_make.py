@@ -273,7 +273,8 @@ def pack(request: Request, argv: list[str]) -> tuple[int, str]:
     with os.fdopen(handle, "wb", buffering=0) as target, tempfile.TemporaryFile() as errors:
         tar = start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, pipesize=READ_BYTES)
         zstd = start(
-            ["zstd", "-q", "-3", "-T0", "-c"],
+            # Level 3 takes twice the time, which everybody waits for, to save a tenth of the space.
+            ["zstd", "-q", "-1", "-T0", "-c"],
             stdin=tar.stdout,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -22,23 +23,18 @@ from ansible.module_utils.pressluft_site import (
     Environment,
     Generation,
     SiteError,
-    read_file,
     remove_file,
     run,
     user_exists,
 )
 from ansible.module_utils.pressluft_site_database import create_database, databases_of, drop_database, site_address
-from ansible.module_utils.pressluft_site_services import REDIS_PASSWORD, add_redis_user, configure, redis
+from ansible.module_utils.pressluft_site_services import add_redis_user, configure, flush_redis
 from ansible.module_utils.pressluft_site_wordpress import prepare_release, rewrite_addresses, write_config
 from ansible.module_utils.pressluft_sql import Unreadable
 from ansible.module_utils.pressluft_sql_rules import Refused
 
 INVALID = "BACKUP_ARTIFACT_INVALID"
 ROLLED_BACK = "RESTORE_ROLLED_BACK"
-FLUSH = (
-    "local c = '0' repeat local r = redis.call('SCAN', c, 'MATCH', ARGV[1], 'COUNT', 1000) c = r[1]"
-    " for _, k in ipairs(r[2]) do redis.call('UNLINK', k) end until c == '0' return 'flushed'"
-)
 
 
 @dataclass(frozen=True)
@@ -121,8 +117,6 @@ def prepare(request: Request, old: Generation | None, new: Generation, step: Cal
             imports.extract_files(request.archive, new, processes)
         else:
             imports.copy_files(old, new)
-        # On the disk before the journal says so; meanwhile the database is filled.
-        run(["sync", "-f", new.path])
 
     def database(processes: imports.Processes) -> None:
         if "database" in parts:
@@ -133,6 +127,15 @@ def prepare(request: Request, old: Generation | None, new: Generation, step: Cal
     imports.both(database, files)
     write_config(new, request.environment_type, request.secrets)
     prepare_release(new)
+    with ThreadPoolExecutor(max_workers=1) as other:
+        # The files are on the disk before the journal says so; meanwhile it proves itself.
+        on_disk = other.submit(run, ["sync", "-f", new.path])
+        try_out(request, new, step)
+        on_disk.result()
+
+
+def try_out(request: Request, new: Generation, step: Callable[[str], None]) -> None:
+    """Gives the filled generation its address, and has it prove itself."""
     step("address")
     address = site_address(new, request.password)
     if address is not None and address != request.url:
@@ -169,13 +172,6 @@ def switch(environment: Environment, generation: Generation) -> None:
     journals.sync_folder(environment.folder)
     # PHP and nginx are asked for the real path of a release, which no other generation has; only Redis goes by keys alone.
     flush_redis(environment)
-
-
-def flush_redis(environment: Environment) -> None:
-    password = (read_file(REDIS_PASSWORD) or "").strip()
-    answer = redis(["EVAL", FLUSH, "0", f"{environment.user}:*"], "pressluft", password)
-    if answer != "flushed":
-        raise SiteError(f"the environment's keys in Redis could not be removed: {answer or 'no answer'}")
 
 
 def kept(environment: Environment) -> bool:

@@ -119,6 +119,7 @@ class Environment:
         self.generations = f"{self.folder}/generations"
         self.current = f"{self.folder}/current"
         self.tmp = f"{self.folder}/tmp"
+        self.moved_from = f"{self.folder}/moved-from"
         self.socket = f"/run/php/{self.user}.sock"
         self.lock_file = f"{LOCKS}/pressluft-{environment}.lock"
 

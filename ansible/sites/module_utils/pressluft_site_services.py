@@ -33,6 +33,10 @@ SITES_ENABLED = "/etc/nginx/sites-enabled"
 CACHES = "/var/lib/nginx"
 REDIS_USERS = "/etc/redis/users.acl"
 REDIS_PASSWORD = "/etc/pressluft/redis-admin.password"
+FLUSH = (
+    "local c = '0' repeat local r = redis.call('SCAN', c, 'MATCH', ARGV[1], 'COUNT', 1000) c = r[1]"
+    " for _, k in ipairs(r[2]) do redis.call('UNLINK', k) end until c == '0' return 'flushed'"
+)
 PAGE_SECONDS = 20
 # What starts programs, or prepares that a started one runs something else. None of it is used by WordPress.
 DISABLED_FUNCTIONS = (
@@ -293,6 +297,14 @@ def remove_redis_user(environment: Environment) -> bool:
     )
     removed = redis(["EVAL", script, "0", f"{environment.user}:*"], "pressluft", admin)
     return known or named or removed not in ("", "0")
+
+
+def flush_redis(environment: Environment) -> None:
+    """Removes all keys of an environment: what is cached there is not what its database says any more."""
+    password = (read_file(REDIS_PASSWORD) or "").strip()
+    answer = redis(["EVAL", FLUSH, "0", f"{environment.user}:*"], "pressluft", password)
+    if answer != "flushed":
+        raise SiteError(f"the environment's keys in Redis could not be removed: {answer or 'no answer'}")
 
 
 def page_answer(url: str, proof_secret: str) -> str | None:

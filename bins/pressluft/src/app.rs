@@ -16,9 +16,9 @@ use http_session::HttpSettings;
 use jobs::{Failure, JobRunner, JobStore, LogLimit, Recover, RetryPolicy, WorkerId, Workflow};
 use nodes_domain::{Hostname, NodeStore, ProviderId};
 use operations::{
-    Accounts, BackupCreate, BackupKeeper, EnvCreate, EnvDelete, EnvRestore, Housekeeper, JobsService, NodeDecommission,
-    NodeDeps, NodeProvision, NodesService, ProviderRegistry, Reconciler, RetentionPolicy, SiteCreate, SiteDelete,
-    SiteDeps, SiteWork, SitesService,
+    Accounts, BackupCreate, BackupKeeper, EnvCreate, EnvDelete, EnvReaddress, EnvRestore, Housekeeper, JobsService,
+    NodeDecommission, NodeDeps, NodeProvision, NodesService, OverviewService, PreviewKeeper, ProviderRegistry,
+    Reconciler, RetentionPolicy, SiteCreate, SiteDelete, SiteDeps, SiteWork, SitesService,
 };
 use persistence_diesel::Database;
 use process_exec::{CommandRunner, Ledger, SystemClock, SystemRunner};
@@ -190,6 +190,7 @@ pub struct App {
     reconciler: Reconciler,
     housekeeper: Housekeeper,
     backup_keeper: BackupKeeper,
+    preview_keeper: PreviewKeeper,
     accounts: Arc<Accounts>,
     ssh: Arc<SshSessions>,
     _lock: DataDirLock,
@@ -256,6 +257,7 @@ pub async fn build(
         probe: probe.clone(),
         secrets: secret_box.clone(),
         storages: storages.clone(),
+        preview_domain: settings.preview_domain.clone(),
     };
     let workflows: Vec<Arc<dyn Workflow>> = vec![
         Arc::new(NodeProvision {
@@ -276,6 +278,9 @@ pub async fn build(
         Arc::new(EnvCreate::new(site_work.clone())),
         Arc::new(EnvDelete::new(site_work.clone())),
         Arc::new(EnvRestore::new(site_work.clone())),
+        Arc::new(EnvReaddress::new(site_work.clone())),
+        Arc::new(SiteDelete::abandoning(site_work.clone())),
+        Arc::new(EnvDelete::abandoning(site_work.clone())),
         Arc::new(BackupCreate::new(site_work)),
     ];
     let retry = RetryPolicy::new(settings.retry_delays.clone());
@@ -324,6 +329,7 @@ pub async fn build(
         max_attempts,
     }));
     let backup_keeper = BackupKeeper::new(Arc::clone(&sites), storages, clock.clone());
+    let preview_keeper = PreviewKeeper::new(Arc::clone(&sites), database.clone(), clock.clone());
     let jobs = Arc::new(JobsService::new(
         database.clone(),
         database.clone(),
@@ -346,7 +352,9 @@ pub async fn build(
         .with_trusted_proxies(settings.trusted_proxies.iter().copied());
     let ui = UiState::new(
         Arc::clone(&nodes),
+        Arc::clone(&sites),
         Arc::clone(&jobs),
+        Arc::new(OverviewService::new(database.clone(), clock.clone())),
         Arc::clone(&accounts),
         Arc::clone(&clock),
     )?;
@@ -369,6 +377,7 @@ pub async fn build(
         reconciler,
         housekeeper,
         backup_keeper,
+        preview_keeper,
         accounts,
         ssh,
         _lock: lock,
@@ -441,8 +450,14 @@ impl App {
         }));
         let housekeeper = tokio::spawn(ends_with(stop.clone(), {
             let (housekeeper, stop) = (self.housekeeper, stop.clone());
-            let backup_keeper = self.backup_keeper;
-            async move { tokio::join!(housekeeper.run(stop.clone()), backup_keeper.run(stop)) }
+            let (backups, previews) = (self.backup_keeper, self.preview_keeper);
+            async move {
+                tokio::join!(
+                    housekeeper.run(stop.clone()),
+                    backups.run(stop.clone()),
+                    previews.run(stop)
+                )
+            }
         }));
         let stopper = tokio::spawn({
             let stop = stop.clone();

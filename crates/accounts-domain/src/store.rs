@@ -77,6 +77,9 @@ pub trait AccountStore: Send + Sync {
     /// The account with an address.
     async fn account_by_email(&self, email: &Email) -> Result<Option<Account>, AccountStoreError>;
 
+    /// The address of an account.
+    async fn account_email(&self, id: AccountId) -> Result<Option<Email>, AccountStoreError>;
+
     /// How many accounts there are.
     async fn account_count(&self) -> Result<u64, AccountStoreError>;
 

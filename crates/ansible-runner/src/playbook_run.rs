@@ -119,6 +119,8 @@ impl AnsibleRunner {
             .env("ANSIBLE_NOCOLOR", "1")
             .env("HOME", folder.path())
             .env("PYTHONDONTWRITEBYTECODE", "1")
+            // How Python collects its garbage in a run.
+            .env("PYTHONPATH", ansible_dir.join("start"))
             .directory(folder.path())
     }
 

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,6 +144,8 @@ async fn ansible_gets_its_inventory_and_variables_from_a_private_folder_that_is_
     assert!(words.ends_with("/ansible/playbooks/node-provision.yml"), "{words}");
     let variable = |name: &str| ansible.env[std::ffi::OsStr::new(name)].to_string_lossy().into_owned();
     assert!(variable("ANSIBLE_CONFIG").ends_with("/ansible/ansible.cfg"));
+    let start = format!("{}/sitecustomize.py", variable("PYTHONPATH"));
+    assert!(Path::new(&start).is_file(), "{start}");
     for name in ["HOME", "ANSIBLE_HOME", "ANSIBLE_LOCAL_TEMP"] {
         assert!(variable(name).starts_with(&folder), "{name}");
     }

@@ -69,6 +69,9 @@ pub(crate) struct CreateSite {
 pub(crate) struct Confirmation {
     /// The slug of what is to be deleted.
     confirm: String,
+    /// Whether its node is gone for good: nothing on it is touched then. Refused unless the node is unreachable or failed.
+    #[serde(default)]
+    abandon: bool,
 }
 
 /// The answer to a request that a job was accepted for.
@@ -150,7 +153,13 @@ pub(crate) async fn delete(
     body: JsonBody<Confirmation>,
 ) -> Result<HttpResponse, ApiError> {
     let by = Some(operator.session.account_id);
-    Ok(accepted(state.sites.delete_site(id, &body.value.confirm, by).await?))
+    let Confirmation { confirm, abandon } = &body.value;
+    let created = if *abandon {
+        state.sites.abandon_site(id, confirm, by).await?
+    } else {
+        state.sites.delete_site(id, confirm, by).await?
+    };
+    Ok(accepted(created))
 }
 
 /// Looks whether a failed site works, within 10 seconds, and makes it active where it does.

@@ -1,40 +1,38 @@
-// Keeps the list of nodes true while the page is open. The server renders every row; this file only asks for a row again
-// when an event says that something changed, and adds tasks and lines to a row's activity as they happen.
+// Keeps a page true while it is open. The server renders every page; when an event says that something changed, this file
+// asks for the page again and takes over what differs. Everything else here makes forms and links that work without it
+// more comfortable: dialogs, copying, a slug that follows the name.
 
-/** Events of a node come in bursts: its row is asked for once, this many milliseconds after the first. */
-const BURST = 100;
+import { morph } from "./morph.js";
 
-/** The pause before a row that could not be had is asked for again, in milliseconds. */
+/** Events come in bursts: the page is asked for once, this many milliseconds after the first. */
+const BURST = 150;
+
+/** The least time between two answers and the next question, so that a busy log does not keep the server busy too. */
+const REST = 400;
+
+/** The pause before a page that could not be had is asked for again, in milliseconds. */
 const PAUSE = 2000;
 
-/** How often the rows of watched nodes are asked for, in milliseconds: when a node was last seen is no event. */
+/** How often a watched page is asked for, in milliseconds: when a node was last seen is no event. */
 const WATCH = 60_000;
 
-/** The most items that an activity keeps. */
-const MOST_ITEMS = 1000;
-
-const list = document.querySelector("[data-nodes]");
+const main = document.querySelector("main");
 const banner = document.querySelector("[data-connection]");
-const clockAhead = Date.parse(list.dataset.now) - Date.now();
+const dialog = document.querySelector("[data-dialog]");
+let clockAhead = Date.parse(main.dataset.now) - Date.now();
 
 /** The number of the newest event that this page has had. */
-let last = Number(list.dataset.after);
+let last = Number(main.dataset.after);
 
 /** How often a stream of this page's own was tried. */
 let tries = 0;
-
-/** How the asking for each node's row stands. */
-const asked = new Map();
-
-/** Tasks and lines of a node that have no log to go to yet. */
-const early = new Map();
 
 // ---- Following
 
 function follow() {
   let worker;
   try {
-    worker = new SharedWorker(list.dataset.worker, { type: "module" });
+    worker = new SharedWorker(main.dataset.worker, { type: "module" });
   } catch {
     followAlone();
     return;
@@ -55,7 +53,7 @@ async function followAlone() {
   let EventStream;
   try {
     // Another address each time: a browser may remember that it could not have a module.
-    ({ EventStream } = await import(`${list.dataset.worker}&try=${tries}`));
+    ({ EventStream } = await import(`${main.dataset.worker}&try=${tries}`));
   } catch {
     // The server went away between the page and its scripts. When it is back, the shared worker may well be had.
     connection("lost");
@@ -71,17 +69,23 @@ async function followAlone() {
 function told({ event, state, gone, reset }) {
   if (event && event.seq > last) {
     last = event.seq;
-    happened(event);
+    if (isOfInterest(event)) changed();
   }
   if (state) connection(state);
   if (gone) logIn();
   // The database is an earlier one: what this page shows may never have happened. Its address may be a form's, which a
   // reload would send again.
-  if (reset) location.replace(list.dataset.here);
+  if (reset) location.replace(main.dataset.here);
+}
+
+/** A page about one job shows all of it; the others show statuses and steps. */
+function isOfInterest({ job_id, kind }) {
+  if (main.dataset.job) return job_id === main.dataset.job;
+  return kind === "status" || kind === "step";
 }
 
 function logIn() {
-  location.assign(`/login?next=${encodeURIComponent(list.dataset.here)}`);
+  location.assign(`/login?next=${encodeURIComponent(main.dataset.here)}`);
 }
 
 const CONNECTION = { live: "Live", lost: "Connection lost, trying again" };
@@ -91,182 +95,81 @@ function connection(state) {
   if (before === state) return;
   banner.dataset.state = state;
   banner.querySelector("[data-words]").textContent = CONNECTION[state];
-  if (state !== "live") return;
-  for (const [id, work] of asked) if (work.isDue) ask(id);
   // Events of a long absence may be gone: the server keeps them for a while only.
-  if (before === "lost") for (const row of list.children) ask(row.dataset.node);
+  if (state === "live" && (before === "lost" || asking.isDue)) changed();
 }
 
-// ---- Events
+// ---- The page, anew
 
-function happened(event) {
-  if (!event.node_id || !belongsHere(event.node_id)) return;
-  if (event.kind === "task" || event.kind === "log") note(event);
-  else ask(event.node_id);
-}
+/** How the asking stands. One request is under way at a time, so an old answer never comes after a new one. */
+const asking = { isDue: false, isUnderWay: false, timer: undefined };
 
-function rowOf(id) {
-  return list.querySelector(`:scope > [data-node="${CSS.escape(id)}"]`);
-}
-
-/** Whether a node is shown on this page of the list, or should be: ids rise with time, and the newest are on top. */
-function belongsHere(id) {
-  if (rowOf(id)) return true;
-  const rows = list.children;
-  const isBelow = rows.length > 0 && id < rows[rows.length - 1].dataset.node;
-  return "first" in list.dataset && !(isBelow && "more" in list.dataset);
-}
-
-/** Adds a task or a line to its job's log; where the row shows an earlier job, as soon as it shows this one. */
-function note(event) {
-  const log = rowOf(event.node_id)?.querySelector("[data-events]");
-  if (log && event.job_id < log.dataset.job) return;
-  if (log && event.job_id === log.dataset.job) {
-    append(log, event);
-    return;
-  }
-  if (!early.has(event.node_id)) early.set(event.node_id, []);
-  early.get(event.node_id).push(event);
-  ask(event.node_id);
-}
-
-function append(log, event) {
-  // The server may have rendered it already.
-  if (event.seq <= Number(log.dataset.last)) return;
-  log.dataset.last = event.seq;
-  const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 24;
-  log.append(item(event));
-  while (log.childElementCount > MOST_ITEMS) log.firstElementChild.remove();
-  if (isAtEnd) log.scrollTop = log.scrollHeight;
-}
-
-/** The same item that the server renders from an event. */
-function item({ seq, at, kind, data }) {
-  const made = document.createElement("li");
-  made.dataset.seq = seq;
-  made.dataset.kind = kind;
-  made.dataset.status = (kind === "task" ? data.status : data.stream) ?? "";
-  const time = document.createElement("time");
-  time.dateTime = at;
-  time.textContent = at.slice(11, 19);
-  made.append(time, " ", span("said", (kind === "task" ? data.name : data.line) ?? ""));
-  const took = data.duration_ms === undefined ? undefined : duration(data.duration_ms);
-  const parts = kind === "task" ? [data.status, took, data.message].filter((part) => part !== undefined) : [];
-  if (parts.length > 0) made.append(" ", span("note", parts.join(", ")));
-  return made;
-}
-
-function span(name, text) {
-  const made = document.createElement("span");
-  made.className = name;
-  made.textContent = text;
-  return made;
-}
-
-// ---- Rows
-
-/** Asks for a node's row soon. One request for a row is under way at a time, so an old answer never comes after a new one. */
-function ask(id, wait = BURST) {
-  if (!asked.has(id)) asked.set(id, { isDue: false, isUnderWay: false, timer: undefined });
-  const work = asked.get(id);
-  work.isDue = true;
-  if (work.isUnderWay || work.timer !== undefined) return;
-  work.timer = setTimeout(() => {
-    work.timer = undefined;
+/** Asks for the page soon. */
+function changed(wait = BURST) {
+  asking.isDue = true;
+  if (asking.isUnderWay || asking.timer !== undefined) return;
+  asking.timer = setTimeout(() => {
+    asking.timer = undefined;
     // Without a connection it stays due until there is one.
-    if (banner.dataset.state === "live") load(id, work);
+    if (banner.dataset.state === "live") load();
   }, wait);
 }
 
-async function load(id, work) {
-  work.isDue = false;
-  work.isUnderWay = true;
-  let wait = BURST;
+async function load() {
+  asking.isDue = false;
+  asking.isUnderWay = true;
+  let wait = REST;
   try {
-    const answer = await fetch(`/nodes/${encodeURIComponent(id)}/row`);
-    if (answer.status === 401) logIn();
-    else if (answer.ok) place(id, await answer.text());
-    else if (answer.status !== 404) throw new Error(`status ${answer.status}`);
+    const answer = await fetch(main.dataset.here, { headers: { accept: "text/html" } });
+    if (answer.redirected && new URL(answer.url).pathname === "/login") logIn();
+    else if (answer.ok || answer.status === 404) take(await answer.text());
+    else throw new Error(`status ${answer.status}`);
   } catch {
-    work.isDue = true;
+    asking.isDue = true;
     wait = PAUSE;
   }
-  work.isUnderWay = false;
-  if (work.isDue) ask(id, wait);
+  asking.isUnderWay = false;
+  if (asking.isDue) changed(wait);
 }
 
-function place(id, html) {
-  const fresh = new DOMParser().parseFromString(html, "text/html").querySelector("[data-node]");
-  const row = rowOf(id);
-  if (row) update(row, fresh);
-  else if (fresh.dataset.status !== "decommissioned") insert(fresh);
-  keepTimes();
-  const log = rowOf(id)?.querySelector("[data-events]");
-  if (!log) return;
-  const waiting = early.get(id) ?? [];
-  early.delete(id);
-  // What is of another job is none of the node's own, but of a site on it; or it is newer than the answer, and comes with the
-  // row that its own status asks for.
-  for (const event of waiting) if (event.job_id === log.dataset.job) append(log, event);
+function take(html) {
+  const fresh = new DOMParser().parseFromString(html, "text/html").querySelector("main");
+  if (fresh.dataset.now) clockAhead = Date.parse(fresh.dataset.now) - Date.now();
+  // What is not there any more is told by a page that names no place of its own.
+  fresh.dataset.here ??= main.dataset.here;
+  fresh.dataset.worker ??= main.dataset.worker;
+  keepTimes(fresh);
+  const before = said(main);
+  const atEnd = new Set([...main.querySelectorAll("[data-events]")].filter(isAtEnd).map((log) => log.id));
+  morph(main, fresh);
+  for (const log of main.querySelectorAll("[data-events]")) if (atEnd.has(log.id)) log.scrollTop = log.scrollHeight;
+  announce(before, said(main));
 }
 
-function insert(fresh) {
-  const below = [...list.children].find((row) => row.dataset.node < fresh.dataset.node);
-  list.insertBefore(fresh, below ?? null);
-  scrollToEnd(fresh);
-  announce(fresh);
+function isAtEnd(log) {
+  return log.scrollHeight - log.scrollTop - log.clientHeight < 24;
 }
 
-/** Takes over what changed. The log of the same job stays: events have been added to it since. */
-function update(row, fresh) {
-  const changed = ["status", "ready"].filter((name) => row.dataset[name] !== fresh.dataset[name]);
-  for (const name of changed) row.dataset[name] = fresh.dataset[name];
-  for (const part of fresh.querySelectorAll(":scope > [data-part]")) {
-    const shown = row.querySelector(`:scope > [data-part="${part.dataset.part}"]`);
-    const isSameLog = part.dataset.part === "log" && jobOf(shown) === jobOf(part);
-    if (!isSameLog && !shown.isEqualNode(part)) replace(row, shown, part);
-  }
-  if (changed.length > 0) announce(row);
+/** What screen readers are told when it changes, by what it is about. */
+function said(tree) {
+  return new Map([...tree.querySelectorAll("[data-say]")].map((about) => [about.dataset.say, about.textContent.trim()]));
 }
 
-function jobOf(part) {
-  return part.querySelector("[data-events]")?.dataset.job;
-}
-
-/** Replaces a part of a row; what is open stays open, and the focus stays where it is as far as that is still there. */
-function replace(row, shown, part) {
-  for (const details of part.querySelectorAll("details[data-key]")) {
-    const before = shown.querySelector(`details[data-key="${details.dataset.key}"]`);
-    if (before) details.open = before.open;
-  }
-  const focused = shown.contains(document.activeElement) ? document.activeElement : undefined;
-  shown.replaceWith(part);
-  scrollToEnd(part);
-  if (focused) ((focused.id && document.getElementById(focused.id)) || row).focus({ preventScroll: true });
-}
-
-function scrollToEnd(part) {
-  const log = part.querySelector("[data-events]");
-  if (log) log.scrollTop = log.scrollHeight;
-}
-
-function announce(row) {
-  const name = row.querySelector("h3").textContent.trim();
-  const status = row.querySelector(".pill").lastChild.textContent.trim();
-  const ready = row.dataset.ready === "true" ? "ready" : "not ready";
-  document.querySelector("[data-announce]").textContent = `${name}: ${status}, ${ready}.`;
+function announce(before, now) {
+  const news = [...now].filter(([about, words]) => before.get(about) !== words).map(([, words]) => words);
+  if (news.length > 0) document.querySelector("[data-announce]").textContent = news.join(" ");
 }
 
 // ---- Times, in the words of the server (view/when.rs)
 
-function keepTimes() {
+function keepTimes(tree) {
   const now = Date.now() + clockAhead;
-  for (const time of list.querySelectorAll("time[data-relative]")) {
+  for (const time of tree.querySelectorAll("time[data-relative]")) {
     const words = relative(Date.parse(time.dateTime), now);
     if (time.textContent !== words) time.textContent = words;
   }
-  for (const step of list.querySelectorAll("[data-running-since]")) {
-    step.textContent = duration(Math.max(0, now - Date.parse(step.dataset.runningSince)));
+  for (const running of tree.querySelectorAll("[data-running-since]")) {
+    running.textContent = duration(Math.max(0, now - Date.parse(running.dataset.runningSince)));
   }
 }
 
@@ -292,17 +195,106 @@ function duration(millis) {
   return `${Math.floor(seconds / 3600)} h ${two(Math.floor((seconds % 3600) / 60))} min`;
 }
 
-function watch() {
-  if (document.hidden) return;
-  for (const row of list.querySelectorAll(':scope > [data-status="active"], :scope > [data-status="unreachable"]')) {
-    ask(row.dataset.node);
+// ---- Dialogs: what a link to `?confirm=` or `?form=` leads to, shown above the page
+
+document.addEventListener("click", (event) => {
+  const isPlain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
+  const link = event.target.closest("a[data-opens-dialog]");
+  if (link && isPlain) {
+    event.preventDefault();
+    open(link);
+  }
+  if (event.target.closest("dialog [data-close]")) {
+    event.preventDefault();
+    dialog.close();
+  }
+  const copier = event.target.closest("[data-copy]");
+  if (copier) copy(copier);
+});
+
+async function open(link) {
+  try {
+    const answer = await fetch(link.href, { headers: { accept: "text/html" } });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const asked = page.querySelector("[data-asks]");
+    if (!answer.ok || !asked) throw new Error("no dialog");
+    dialog.replaceChildren(document.adoptNode(asked));
+    dialog.showModal();
+    (dialog.querySelector("[autofocus]") ?? dialog.querySelector("input:not([type=hidden]), [data-close]"))?.focus();
+    keepTimes(dialog);
+  } catch {
+    // The page of its own says what is the matter.
+    location.assign(link.href);
   }
 }
 
-for (const row of list.children) scrollToEnd(row);
-// What is not shown cannot be scrolled: a log that is opened is at its end only now.
-list.addEventListener("toggle", ({ target }) => target.open && scrollToEnd(target), { capture: true });
-keepTimes();
-setInterval(keepTimes, 1000);
-setInterval(watch, WATCH);
+dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+// A menu that led to the dialog has done its work.
+dialog.addEventListener("close", () => document.querySelectorAll("details.menu[open]").forEach((menu) => (menu.open = false)));
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && event.target.closest?.("details.menu[open]");
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});
+
+// ---- Copying
+
+async function copy(button) {
+  const source = document.querySelector(button.dataset.copy);
+  const words = button.textContent;
+  try {
+    // Browsers keep the clipboard from pages of plain http on other hosts than this one.
+    if (!navigator.clipboard) throw new Error("no clipboard");
+    await navigator.clipboard.writeText(source.textContent);
+    button.textContent = "Copied";
+  } catch {
+    getSelection().selectAllChildren(source);
+    button.textContent = document.execCommand("copy") ? "Copied" : "Selected: press Ctrl+C";
+  }
+  setTimeout(() => (button.textContent = words), PAUSE);
+}
+
+// ---- A slug follows the name until somebody writes one
+
+document.addEventListener("input", ({ target }) => {
+  if (target.matches("[data-slug]")) target.dataset.slug = "own";
+  const slug = target.matches("[data-names-slug]") && target.form.querySelector("[data-slug]");
+  if (slug && slug.dataset.slug !== "own") slug.value = slugOf(target.value);
+});
+
+function slugOf(name) {
+  const plain = name.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+  return plain.replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 63).replace(/-+$/, "");
+}
+
+// ---- What is asked for only when somebody looks: `data-ask` names the API's path, `data-field` the answer's field
+
+async function ask(shown) {
+  try {
+    const answer = await fetch(shown.dataset.ask);
+    const body = await answer.json();
+    if (!answer.ok) throw new Error(body.message);
+    shown.textContent = body[shown.dataset.field];
+    shown.removeAttribute("title");
+  } catch (error) {
+    shown.title = error.message;
+    shown.dataset.failed = "";
+    const note = document.createElement("span");
+    note.className = "ask-note";
+    note.dataset.kept = "";
+    note.textContent = "could not be asked for";
+    shown.after(" ", note);
+  }
+}
+
+document.documentElement.dataset.script = "";
+for (const log of document.querySelectorAll("[data-events]")) log.scrollTop = log.scrollHeight;
+for (const shown of document.querySelectorAll("[data-ask]")) ask(shown);
+keepTimes(document);
+setInterval(() => keepTimes(document), 1000);
+setInterval(() => !document.hidden && changed(), WATCH);
 follow();

@@ -19,7 +19,11 @@ const CSS: Asset = Asset {
     content: concat!(
         include_str!("../assets/frame.css"),
         include_str!("../assets/forms.css"),
+        include_str!("../assets/parts.css"),
+        include_str!("../assets/overview.css"),
         include_str!("../assets/nodes.css"),
+        include_str!("../assets/sites.css"),
+        include_str!("../assets/jobs.css"),
         include_str!("../assets/small.css"),
     ),
 };
@@ -27,6 +31,11 @@ const APP: Asset = Asset {
     path: "/assets/app.js",
     media_type: "text/javascript; charset=utf-8",
     content: include_str!("../assets/app.js"),
+};
+const MORPH: Asset = Asset {
+    path: "/assets/morph.js",
+    media_type: "text/javascript; charset=utf-8",
+    content: include_str!("../assets/morph.js"),
 };
 const WORKER: Asset = Asset {
     path: "/assets/events-worker.js",
@@ -39,7 +48,7 @@ const ICON: Asset = Asset {
     content: include_str!("../assets/icon.svg"),
 };
 
-const ALL: [Asset; 4] = [CSS, APP, WORKER, ICON];
+const ALL: [Asset; 5] = [CSS, APP, MORPH, WORKER, ICON];
 
 /// The route's path.
 pub(crate) const PATH: &str = "/assets/{name}";

@@ -10,11 +10,9 @@ use http_session::{ApiError, Operator};
 use nodes_domain::{AcquisitionSource, Idempotency, RemoteHost};
 use operations::{CreateLocalNode, CreateRemoteNode, UseCaseError};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use crate::UiState;
-use crate::form::{Sent, fields, see};
+use crate::form::{Sent, fields, idempotency, see};
 use crate::nodes::{LIST, by, refused_with, show};
 use crate::view::create::{CreateView, FieldErrors, LocalFields, RemoteFields};
 
@@ -100,29 +98,15 @@ impl CreateForm {
         }
     }
 
-    /// Makes the same form, sent twice, one request. With anything else in a field it is another request.
     fn idempotency(&self, operator: &Operator) -> Option<Idempotency> {
-        let form_key: Uuid = self.form_key.parse().ok()?;
-        let mut hash = Sha256::new();
         let typed = self.of_remote().map(|(_, typed)| typed);
-        for text in ["POST /nodes", &self.acquisition_source, &self.name]
-            .into_iter()
-            .chain(typed)
-        {
-            // With their lengths, so that no two run into each other.
-            hash.update(format!("{}:{text}", text.len()));
-        }
-        let request_hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Some(Idempotency {
-            account_id: operator.session.account_id,
-            key: format!("{form_key}.{request_hash}"),
-            request_hash,
-        })
+        let texts = ["POST /nodes", &self.acquisition_source, &self.name];
+        idempotency(operator, &self.form_key, texts.into_iter().chain(typed))
     }
 }
 
 /// A field that may be left empty.
-fn optional<T>(typed: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+pub(crate) fn optional<T>(typed: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, String> {
     match typed.trim() {
         "" => Ok(None),
         typed => read(typed).map(Some),
@@ -130,7 +114,7 @@ fn optional<T>(typed: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Res
 }
 
 /// A field whose form its own type knows.
-fn read<T: FromStr<Err: Display>>(typed: &str) -> Result<T, String> {
+pub(crate) fn read<T: FromStr<Err: Display>>(typed: &str) -> Result<T, String> {
     typed.parse().map_err(|error: T::Err| error.to_string())
 }
 

@@ -4,12 +4,20 @@
 mod assets;
 mod create;
 mod form;
+mod frame;
+mod job;
 mod jobs;
 mod login;
+mod node;
 mod nodes;
+mod overview;
+mod pace;
 mod pages;
 mod providers;
 mod routes;
+mod site;
+mod site_actions;
+mod sites;
 mod state;
 mod view;
 

@@ -16,7 +16,7 @@ use crate::form::{Sent, fields, local_path, see};
 use crate::view::when;
 
 /// Where a login leads if nothing else was wanted.
-const FIRST: &str = "/nodes";
+const FIRST: &str = "/";
 
 /// Where one wants to go after the login.
 #[derive(Deserialize)]

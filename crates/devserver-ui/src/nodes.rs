@@ -1,4 +1,4 @@
-//! `/nodes` and what can be asked of a node.
+//! `/nodes`: the list, and the two forms that ask for nodes.
 
 use std::collections::HashMap;
 
@@ -6,16 +6,17 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use domain_kernel::{AccountId, ApiErrorCode, NodeId};
 use http_session::{ApiError, Operator};
-use jobs::{JobView, PageRequest};
-use nodes_domain::{AcquisitionSource, Fingerprint, Node};
-use operations::UseCaseError;
+use jobs::{JobStatus, JobView, PageRequest, StepStatus};
+use nodes_domain::{AcquisitionSource, ManagedKey, Node};
+use operations::{UseCaseError, present_readiness};
 use serde::{Deserialize, Serialize};
 
 use crate::UiState;
-use crate::form::{Sent, fields, see};
-use crate::view::activity::SHOWN;
+use crate::frame::{Frame, Section};
+use crate::pace::Pace;
 use crate::view::create::{CreateView, KeyView};
 use crate::view::node::NodeRow;
+use crate::view::node_job::JobFacts;
 use crate::view::provider::SourceProvider;
 use crate::view::text::{Piece, prose};
 
@@ -25,6 +26,9 @@ pub(crate) const LIST: &str = "/nodes";
 /// Rows of a page.
 const ROWS: u32 = 20;
 
+/// How many of a job's newest events may tell what it waits for.
+const EVENTS: u32 = 200;
+
 /// Which page of the list.
 #[derive(Deserialize)]
 pub(crate) struct ListQuery {
@@ -33,12 +37,7 @@ pub(crate) struct ListQuery {
 
 #[derive(Serialize)]
 struct ListView {
-    operator: String,
-    /// Where a `GET` shows this list: the page may be the answer to a form, at an address that serves no `GET`.
-    here: String,
-    /// The rows tell everything up to this event.
-    after: i64,
-    now: String,
+    frame: Frame,
     local: SourceProvider,
     remote: SourceProvider,
     key: KeyView,
@@ -47,24 +46,6 @@ struct ListView {
     rows: Vec<NodeRow>,
     is_first: bool,
     next: Option<String>,
-}
-
-/// The form that pins another host key.
-#[derive(Deserialize)]
-pub(crate) struct PinForm {
-    #[serde(default)]
-    fingerprint: String,
-}
-
-#[derive(Serialize)]
-struct RowView {
-    row: NodeRow,
-}
-
-#[derive(Serialize)]
-struct DeleteView {
-    operator: String,
-    row: NodeRow,
 }
 
 /// `GET /nodes`
@@ -95,23 +76,21 @@ pub(crate) async fn show(
     create: CreateView,
     alert: Option<String>,
 ) -> Result<HttpResponse, ApiError> {
-    // First: what happens while the rest is read is told by the events after this one.
-    let after = ui.jobs.last_seq().await?;
+    let here = cursor.map_or_else(|| LIST.to_owned(), |id| format!("{LIST}?cursor={id}"));
+    let frame = Frame::new(ui, operator, Section::Nodes, here).await?;
     let request = PageRequest {
         limit: ROWS,
         after: cursor.map(|id| id.to_string()),
     };
     let page = ui.nodes.list(false, &request).await?;
-    let rows = rows(ui, &page.items).await?;
+    let key = ui.nodes.ssh_key().await;
+    let rows = rows(ui, &page.items, key.as_ref().ok()).await?;
     let seen = ui.providers.seen().await;
     let view = ListView {
-        operator: operator.session.email.to_string(),
-        here: cursor.map_or_else(|| LIST.to_owned(), |id| format!("{LIST}?cursor={id}")),
-        after,
-        now: ui.clock.now().to_string(),
+        frame,
         local: SourceProvider::new(AcquisitionSource::Local, &seen),
         remote: SourceProvider::new(AcquisitionSource::Remote, &seen),
-        key: KeyView::new(ui.nodes.ssh_key().await),
+        key: KeyView::new(key),
         create,
         alert: alert.map(|alert| prose(&alert)),
         rows,
@@ -121,130 +100,74 @@ pub(crate) async fn show(
     ui.pages.show(status, "nodes.html", &view)
 }
 
-async fn rows(ui: &UiState, nodes: &[Node]) -> Result<Vec<NodeRow>, ApiError> {
+/// A query for all rows each, but for what a step is looking again for: jobs at work are as few as workers.
+async fn rows(ui: &UiState, nodes: &[Node], key: Option<&ManagedKey>) -> Result<Vec<NodeRow>, ApiError> {
     let ids: Vec<NodeId> = nodes.iter().map(|node| node.id).collect();
-    let latest = ui.jobs.latest_of(&ids).await?.into_iter();
-    let mut latest: HashMap<NodeId, JobView> = latest.filter_map(|view| Some((view.job.node_id?, view))).collect();
-    let key_line = key_line(ui, nodes).await;
+    let latest = ui.jobs.latest_of(&ids).await?;
+    let mut jobs: HashMap<NodeId, JobFacts> = HashMap::new();
+    for facts in job_facts(ui, latest).await? {
+        jobs.extend(facts.view.job.node_id.map(|id| (id, facts)));
+    }
+    let loads = ui.sites.node_loads().await?.into_iter();
+    let loads: HashMap<NodeId, u64> = loads.map(|load| (load.node_id, load.environments)).collect();
+    let key_line = key.map(ManagedKey::install_command);
     let now = ui.clock.now();
-    let mut rows = Vec::with_capacity(nodes.len());
-    for node in nodes {
-        let job = match latest.remove(&node.id) {
-            Some(view) => {
-                let events = ui.jobs.latest_events(view.job.id, SHOWN).await?;
-                Some((view, events))
-            }
-            None => None,
+    let row = |node: &Node| {
+        let environments = loads.get(&node.id).copied().unwrap_or_default();
+        let readiness = present_readiness(node, now);
+        let job = jobs.get(&node.id);
+        NodeRow::new(node, &readiness, environments, job, key_line.as_deref(), now)
+    };
+    Ok(nodes.iter().map(row).collect())
+}
+
+/// What these jobs of nodes are shown by.
+pub(crate) async fn job_facts(ui: &UiState, views: Vec<JobView>) -> Result<Vec<JobFacts>, ApiError> {
+    let open: Vec<&JobView> = views.iter().filter(|view| !view.job.status.is_terminal()).collect();
+    let pace = Pace::of(ui, &open).await?;
+    let now = ui.clock.now();
+    let mut facts = Vec::with_capacity(views.len());
+    for view in views {
+        let events = if may_look_again(&view) {
+            ui.jobs.latest_events(view.job.id, EVENTS).await?
+        } else {
+            Vec::new()
         };
-        rows.push(NodeRow::new(node, job, key_line.as_deref(), now));
+        let left = pace.left(&view, now);
+        facts.push(JobFacts { view, events, left });
     }
-    Ok(rows)
+    Ok(facts)
 }
 
-/// The line that installs Pressluft's key, which jobs of remote nodes tell. Where there is no key, no job has told it.
-async fn key_line(ui: &UiState, nodes: &[Node]) -> Option<String> {
-    let is_told = nodes.iter().any(|node| node.source == AcquisitionSource::Remote);
-    let key = if is_told { ui.nodes.ssh_key().await.ok() } else { None };
-    key.map(|key| key.install_command())
+/// Whether a step runs that may have parked before: it keeps the line that it told then.
+fn may_look_again(view: &JobView) -> bool {
+    let runs_on = |status, detail: Option<&String>| status == StepStatus::Started && detail.is_some();
+    view.job.status == JobStatus::Running && view.steps.iter().any(|step| runs_on(step.status, step.detail.as_ref()))
 }
 
-async fn row_of(ui: &UiState, id: NodeId) -> Result<NodeRow, ApiError> {
-    let node = ui.nodes.get(id).await?;
-    let rows = rows(ui, &[node]).await?;
-    rows.into_iter().next().ok_or_else(|| ApiError::not_found("node"))
-}
-
-/// `GET /nodes/{id}/row`: one row, for a page that is open.
-pub(crate) async fn row(ui: web::Data<UiState>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
-    let row = row_of(&ui, node_id(&id)?).await?;
-    ui.pages.show(StatusCode::OK, "row.html", &RowView { row })
-}
-
-/// `POST /nodes/{id}/provision`
-pub(crate) async fn provision(
-    ui: web::Data<UiState>,
-    operator: Operator,
-    id: web::Path<String>,
-) -> Result<HttpResponse, ApiError> {
-    match ui.nodes.provision(node_id(&id)?, by(&operator)).await {
-        Ok(_) => Ok(see(LIST)),
-        Err(error) => refused(&ui, &operator, error).await,
-    }
-}
-
-/// `GET /nodes/{id}/delete`: says what will be gone, and asks.
-pub(crate) async fn ask_to_delete(
-    ui: web::Data<UiState>,
-    operator: Operator,
-    id: web::Path<String>,
-) -> Result<HttpResponse, ApiError> {
-    let view = DeleteView {
-        row: row_of(&ui, node_id(&id)?).await?,
-        operator: operator.session.email.to_string(),
-    };
-    ui.pages.show(StatusCode::OK, "delete.html", &view)
-}
-
-/// `POST /nodes/{id}/delete`
-pub(crate) async fn delete(
-    ui: web::Data<UiState>,
-    operator: Operator,
-    id: web::Path<String>,
-) -> Result<HttpResponse, ApiError> {
-    match ui.nodes.delete(node_id(&id)?, by(&operator)).await {
-        Ok(_) => Ok(see(LIST)),
-        Err(error) => refused(&ui, &operator, error).await,
-    }
-}
-
-/// `POST /nodes/{id}/host-key`
-pub(crate) async fn pin_host_key(
-    ui: web::Data<UiState>,
-    operator: Operator,
-    id: web::Path<String>,
-    sent: Sent<PinForm>,
-) -> Result<HttpResponse, ApiError> {
-    let id = node_id(&id)?;
-    let fingerprint: Fingerprint = match fields(sent)?.fingerprint.trim().parse() {
-        Ok(fingerprint) => fingerprint,
-        Err(error) => {
-            let error = UseCaseError::Invalid(format!("`fingerprint`: {error}."));
-            return refused(&ui, &operator, error).await;
-        }
-    };
-    match ui.nodes.pin_host_key(id, fingerprint, by(&operator)).await {
-        Ok(_) => Ok(see(LIST)),
-        Err(error) => refused(&ui, &operator, error).await,
-    }
-}
-
-/// The list again, saying why the request was refused. What is not there, and Pressluft's own errors, have a page of
-/// their own.
-pub(crate) async fn refused(ui: &UiState, operator: &Operator, error: UseCaseError) -> Result<HttpResponse, ApiError> {
-    refused_with(ui, operator, error, CreateView::empty()).await
-}
-
-/// The same, with the forms as they were sent.
+/// The list again, saying why the request was refused, with the forms as they were sent. What is not there, and
+/// Pressluft's own errors, have a page of their own.
 pub(crate) async fn refused_with(
     ui: &UiState,
     operator: &Operator,
     error: UseCaseError,
     create: CreateView,
 ) -> Result<HttpResponse, ApiError> {
+    let (status, alert) = refusal(error)?;
+    show(ui, operator, status, None, create, Some(alert)).await
+}
+
+/// What a page says of a request that was refused, and with which status.
+pub(crate) fn refusal(error: UseCaseError) -> Result<(StatusCode, String), ApiError> {
     let alert = error.to_string();
     let error = ApiError::from(error);
     if matches!(error.code(), ApiErrorCode::NotFound | ApiErrorCode::Internal) {
         return Err(error);
     }
-    let status = actix_web::ResponseError::status_code(&error);
-    show(ui, operator, status, None, create, Some(alert)).await
+    Ok((actix_web::ResponseError::status_code(&error), alert))
 }
 
 /// Who asks.
 pub(crate) fn by(operator: &Operator) -> Option<AccountId> {
     Some(operator.session.account_id)
-}
-
-fn node_id(text: &str) -> Result<NodeId, ApiError> {
-    text.parse().map_err(|_| ApiError::not_found("node"))
 }

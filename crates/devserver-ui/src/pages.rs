@@ -24,14 +24,23 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// With `no-referrer` a browser would send `Origin: null` with our own forms, as it does with another server's.
 const REFERRER: &str = "same-origin";
 
-const TEMPLATES: [(&str, &str); 8] = [
+const TEMPLATES: [(&str, &str); 17] = [
     ("base.html", include_str!("../templates/base.html")),
     ("parts.html", include_str!("../templates/parts.html")),
     ("login.html", include_str!("../templates/login.html")),
     ("nodes.html", include_str!("../templates/nodes.html")),
-    ("row.html", include_str!("../templates/row.html")),
-    ("job.html", include_str!("../templates/job.html")),
-    ("delete.html", include_str!("../templates/delete.html")),
+    ("overview.html", include_str!("../templates/overview.html")),
+    ("node.html", include_str!("../templates/node.html")),
+    ("node_asks.html", include_str!("../templates/node_asks.html")),
+    ("node_line.html", include_str!("../templates/node_line.html")),
+    ("sites.html", include_str!("../templates/sites.html")),
+    ("site.html", include_str!("../templates/site.html")),
+    ("site_asks.html", include_str!("../templates/site_asks.html")),
+    ("jobs.html", include_str!("../templates/jobs.html")),
+    ("job_page.html", include_str!("../templates/job_page.html")),
+    ("job_asks.html", include_str!("../templates/job_asks.html")),
+    ("timeline.html", include_str!("../templates/timeline.html")),
+    ("forms.html", include_str!("../templates/forms.html")),
     ("error.html", include_str!("../templates/error.html")),
 ];
 

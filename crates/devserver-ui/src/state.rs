@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain_kernel::Clock;
-use operations::{Accounts, JobsService, NodesService};
+use operations::{Accounts, JobsService, NodesService, OverviewService, SitesService};
 
 use crate::pages::Pages;
 use crate::providers::Providers;
@@ -28,7 +28,9 @@ impl std::error::Error for UiError {
 #[derive(Clone)]
 pub struct UiState {
     pub(crate) nodes: Arc<NodesService>,
+    pub(crate) sites: Arc<SitesService>,
     pub(crate) jobs: Arc<JobsService>,
+    pub(crate) overview: Arc<OverviewService>,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pages: Arc<Pages>,
@@ -39,14 +41,18 @@ impl UiState {
     /// The pages over these use cases.
     pub fn new(
         nodes: Arc<NodesService>,
+        sites: Arc<SitesService>,
         jobs: Arc<JobsService>,
+        overview: Arc<OverviewService>,
         accounts: Arc<Accounts>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, UiError> {
         Ok(Self {
             providers: Providers::new(Arc::clone(&nodes), Arc::clone(&clock)),
             nodes,
+            sites,
             jobs,
+            overview,
             accounts,
             clock,
             pages: Arc::new(Pages::new().map_err(UiError)?),

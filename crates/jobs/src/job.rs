@@ -23,6 +23,12 @@ text_enum!(
         EnvRestore = "env_restore",
         /// Take a backup of an environment and store it.
         BackupCreate = "backup_create",
+        /// Give an environment the preview URL that its node's address or the settings now say.
+        EnvReaddress = "env_readdress",
+        /// Forget a site whose node is gone for good, and remove its backups.
+        SiteAbandon = "site_abandon",
+        /// Forget an environment whose node is gone for good, and remove its backups.
+        EnvAbandon = "env_abandon",
     }
 );
 
@@ -45,6 +51,15 @@ impl JobKind {
                  switches back."
             }
             Self::BackupCreate => "Takes a backup of an environment, stores it, and reads it back.",
+            Self::EnvReaddress => {
+                "Moves an environment to the preview URL that its node's address or the settings now say, and proves it."
+            }
+            Self::SiteAbandon => {
+                "Forgets a site whose node is gone for good and removes its backups; nothing on the node is touched."
+            }
+            Self::EnvAbandon => {
+                "Forgets an environment whose node is gone for good and removes its backups; nothing on the node is touched."
+            }
         }
     }
 }

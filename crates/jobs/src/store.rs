@@ -232,6 +232,9 @@ pub trait JobCatalog: Send + Sync {
     /// The newest `limit` events of a job, oldest first.
     async fn latest_events(&self, job_id: JobId, limit: u32) -> Result<Vec<Event>, StoreError>;
 
+    /// The newest `limit` events of a job but its log, oldest first: its statuses, steps and tasks.
+    async fn course(&self, job_id: JobId, limit: u32) -> Result<Vec<Event>, StoreError>;
+
     /// The highest sequence number so far, 0 where nothing has happened yet. What is read after it is at least as new.
     async fn last_seq(&self) -> Result<i64, StoreError>;
 

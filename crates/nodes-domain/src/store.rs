@@ -153,6 +153,9 @@ pub trait NodeStore: Send + Sync {
     /// Nodes, newest first, the decommissioned ones left out unless asked for.
     async fn nodes(&self, include_decommissioned: bool, page: &PageRequest) -> Result<Page<Node>, StoreError>;
 
+    /// The names of these nodes, and of the `newest` newest that are not decommissioned; newest first.
+    async fn node_names(&self, ids: &[NodeId], newest: u32) -> Result<Vec<(NodeId, NodeName)>, StoreError>;
+
     /// Nodes of this host in one of `statuses` that have no job waiting or running. Here and below, a node's jobs are those
     /// of the node as such: jobs of sites on it are none of them.
     async fn idle_nodes(&self, host_id: &str, statuses: &[NodeStatus]) -> Result<Vec<Node>, StoreError>;

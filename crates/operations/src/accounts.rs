@@ -104,6 +104,11 @@ impl Accounts {
         }
     }
 
+    /// The address of an account, where there is one.
+    pub async fn email(&self, id: AccountId) -> Result<Option<Email>, UseCaseError> {
+        Ok(self.store.account_email(id).await?)
+    }
+
     /// Whether there is any account.
     pub async fn any(&self) -> Result<bool, UseCaseError> {
         Ok(self.store.account_count().await? > 0)

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use domain_kernel::{AccountId, BackupId, EnvironmentId, JobId, NodeId, SiteId};
 use jobs::{
-    CancelReply, Event, EventFeed, EventFilter, EventWatch, Job, JobCatalog, JobFilter, JobKind, JobSignal, JobView,
-    Page, PageRequest,
+    CancelReply, Event, EventFeed, EventFilter, EventWatch, Job, JobCatalog, JobFilter, JobKind, JobSignal, JobStatus,
+    JobView, Page, PageRequest,
 };
-use nodes_domain::NodeStore;
+use nodes_domain::{NodeStatus, NodeStore};
 
 use crate::nodes::{NodeJob, NodesService};
 use crate::{SitesService, UseCaseError};
@@ -107,6 +107,11 @@ impl JobsService {
         Ok(self.catalog.latest_events(id, limit).await?)
     }
 
+    /// The newest `limit` events of a job but its log, oldest first: its statuses, steps and tasks.
+    pub async fn course(&self, id: JobId, limit: u32) -> Result<Vec<Event>, UseCaseError> {
+        Ok(self.catalog.course(id, limit).await?)
+    }
+
     /// The highest number of an event so far. A reader that takes it first, then reads what it shows, and then follows
     /// the events after that number misses nothing.
     pub async fn last_seq(&self) -> Result<i64, UseCaseError> {
@@ -135,7 +140,7 @@ impl JobsService {
     pub async fn retry(&self, id: JobId, by: Option<AccountId>) -> Result<RetriedJob, UseCaseError> {
         let JobView { job, .. } = self.get(id).await?;
         let status = job.status;
-        let ended_badly = matches!(status, jobs::JobStatus::Failed | jobs::JobStatus::Cancelled);
+        let ended_badly = matches!(status, JobStatus::Failed | JobStatus::Cancelled);
         if !ended_badly {
             return Err(UseCaseError::Conflict(format!(
                 "The job is {status}; only one that failed or was cancelled can be asked for again."
@@ -151,6 +156,9 @@ impl JobsService {
                 | JobKind::EnvCreate
                 | JobKind::EnvDelete
                 | JobKind::EnvRestore
+                | JobKind::EnvReaddress
+                | JobKind::SiteAbandon
+                | JobKind::EnvAbandon
                 | JobKind::BackupCreate,
                 _,
                 Some(site_id),
@@ -158,6 +166,29 @@ impl JobsService {
             (_, None, _) => Err(UseCaseError::NotFound("node")),
             (_, _, None) => Err(UseCaseError::NotFound("site")),
         }
+    }
+
+    /// Whether [`Self::retry`] has a chance: the job ended badly, what it worked on is there, and no later job of it is.
+    pub async fn may_retry(&self, job: &Job) -> Result<bool, UseCaseError> {
+        if !matches!(job.status, JobStatus::Failed | JobStatus::Cancelled) {
+            return Ok(false);
+        }
+        let newest = match (job.site_id, job.node_id) {
+            (Some(site_id), _) => match self.sites.site(site_id).await {
+                Ok(_) => self.newest_like(job, site_id).await?,
+                Err(UseCaseError::NotFound(_)) => return Ok(false),
+                Err(error) => return Err(error),
+            },
+            (None, Some(node_id)) => {
+                let is_gone = self.nodes.get(node_id).await?.status == NodeStatus::Decommissioned;
+                match self.catalog.latest_jobs(&[node_id]).await?.pop() {
+                    Some(newest) if !is_gone => newest,
+                    _ => return Ok(false),
+                }
+            }
+            (None, None) => return Ok(false),
+        };
+        Ok(newest.job.id == job.id)
     }
 
     async fn retry_of_node(
@@ -212,7 +243,7 @@ impl JobsService {
         loop {
             let found = self.catalog.jobs(&filter, &page).await?;
             let newest = found.items.into_iter().find(|view| {
-                let concerns_all = matches!(view.job.kind, JobKind::SiteDelete);
+                let concerns_all = matches!(view.job.kind, JobKind::SiteDelete | JobKind::SiteAbandon);
                 let is_own = view.job.environment_id == job.environment_id && view.job.kind != JobKind::BackupCreate;
                 view.job.id == job.id || concerns_all || is_own
             });

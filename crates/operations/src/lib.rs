@@ -8,6 +8,8 @@ mod error;
 mod housekeeper;
 mod jobs_service;
 mod nodes;
+mod overview;
+mod preview_keeper;
 mod reconciler;
 mod registry;
 mod sites;
@@ -24,9 +26,12 @@ pub use jobs_service::{JobsService, Metrics, RetriedJob};
 pub use nodes::{
     CreateLocalNode, CreateRemoteNode, NodeDeps, NodeJob, NodesService, ProviderStatus, present_readiness,
 };
+pub use overview::OverviewService;
+pub use preview_keeper::PreviewKeeper;
 pub use reconciler::Reconciler;
 pub use registry::ProviderRegistry;
 pub use sites::{CreateEnv, CreateSite, SiteDeps, SitesService, WordPressLogin};
 pub use workflows::{
-    BackupCreate, EnvCreate, EnvDelete, EnvRestore, NodeDecommission, NodeProvision, SiteCreate, SiteDelete, SiteWork,
+    BackupCreate, EnvCreate, EnvDelete, EnvReaddress, EnvRestore, NodeDecommission, NodeProvision, SiteCreate,
+    SiteDelete, SiteWork,
 };

@@ -162,6 +162,11 @@ impl NodesService {
         Ok(self.deps.store.nodes(include_decommissioned, page).await?)
     }
 
+    /// The names of these nodes, and of the `newest` newest that are not gone; newest first.
+    pub async fn names(&self, ids: &[NodeId], newest: u32) -> Result<Vec<(NodeId, NodeName)>, UseCaseError> {
+        Ok(self.deps.store.node_names(ids, newest).await?)
+    }
+
     /// Accepts that a node is provisioned again, from whatever state it is in.
     pub async fn provision(&self, id: NodeId, by: Option<AccountId>) -> Result<NodeJob, UseCaseError> {
         self.provision_as_seen(&self.get(id).await?, by).await

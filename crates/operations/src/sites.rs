@@ -1,6 +1,7 @@
 //! Asking for sites and environments, looking at them, and removing them. Backups, restores, checks and what is asked for
 //! again are beside this file; every change on a node is accepted here and done by a job.
 
+mod addresses;
 mod backups;
 mod checks;
 mod login;
@@ -19,10 +20,10 @@ use jobs::{JobKind, JobSignal, NewJob, Page, PageRequest};
 use nodes_domain::{Idempotency, Node, NodeStore, SshAccess};
 use sites_domain::{
     Change, CreatedInSite, Environment, EnvironmentSecrets, EnvironmentStatus, EnvironmentType, Expected,
-    NewEnvironment, NewSite, PreviewProbe, PromotionPreset, Site, SiteName, SiteStatus, SiteStore, Slug, preview_url,
+    NewEnvironment, NewSite, NodeLoad, PreviewProbe, PromotionPreset, Site, SiteName, SiteStatus, SiteStore, Slug,
 };
 
-use crate::workflows::serving_address;
+use crate::workflows::wanted_preview;
 use crate::{NodesService, UseCaseError};
 
 /// What the use cases of sites work with.
@@ -210,6 +211,11 @@ impl SitesService {
         Ok(self.deps.sites.sites(page).await?)
     }
 
+    /// The names of these sites, and of the `newest` newest; newest first.
+    pub async fn names(&self, ids: &[SiteId], newest: u32) -> Result<Vec<(SiteId, SiteName)>, UseCaseError> {
+        Ok(self.deps.sites.site_names(ids, newest).await?)
+    }
+
     /// How many sites there are.
     pub async fn site_count(&self) -> Result<u64, UseCaseError> {
         Ok(self.deps.sites.site_count().await?)
@@ -219,6 +225,16 @@ impl SitesService {
     pub async fn environments(&self, site_id: SiteId) -> Result<Vec<Environment>, UseCaseError> {
         self.site(site_id).await?;
         Ok(self.deps.sites.environments(site_id).await?)
+    }
+
+    /// The environments that live on a node, of whatever status, oldest first.
+    pub async fn environments_on(&self, node_id: NodeId) -> Result<Vec<Environment>, UseCaseError> {
+        Ok(self.deps.sites.environments_on(node_id).await?)
+    }
+
+    /// How many environments each node has that has any.
+    pub async fn node_loads(&self) -> Result<Vec<NodeLoad>, UseCaseError> {
+        Ok(self.deps.sites.node_loads().await?)
     }
 
     /// One environment.
@@ -281,10 +297,9 @@ impl SitesService {
     }
 
     fn preview_url(&self, node: &Node, id: EnvironmentId) -> Result<String, UseCaseError> {
-        let address = node.target.as_ref().and_then(serving_address).ok_or_else(|| {
+        wanted_preview(node, &id.short(), self.deps.preview_domain.as_deref()).ok_or_else(|| {
             UseCaseError::Conflict("The node has no address that previews could be served at.".to_owned())
-        })?;
-        Ok(preview_url(&id.short(), address, self.deps.preview_domain.as_deref()))
+        })
     }
 
     fn new_secrets(&self, id: EnvironmentId, admin_email: &str) -> Result<String, UseCaseError> {

@@ -7,6 +7,7 @@ mod creation;
 mod deletion;
 mod env_create;
 mod env_delete;
+mod env_readdress;
 mod env_restore;
 mod node_decommission;
 mod node_files;
@@ -19,6 +20,7 @@ mod site_work;
 pub use backup_create::BackupCreate;
 pub use env_create::EnvCreate;
 pub use env_delete::EnvDelete;
+pub use env_readdress::EnvReaddress;
 pub use env_restore::EnvRestore;
 pub use node_decommission::NodeDecommission;
 pub use node_provision::NodeProvision;
@@ -28,7 +30,7 @@ pub use site_work::SiteWork;
 
 pub(crate) use artifacts::WP_CLI;
 pub(crate) use node_files::as_root;
-pub(crate) use preview::serving_address;
+pub(crate) use preview::{serving_address, wanted_preview};
 
 use domain_kernel::{JobErrorCode, NodeId};
 use jobs::{Claim, Failure, Job, StepContext, StepError, StoreError};

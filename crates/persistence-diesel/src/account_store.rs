@@ -6,6 +6,7 @@ use accounts_domain::{
 };
 use async_trait::async_trait;
 use diesel::prelude::*;
+use domain_kernel::AccountId;
 use serde_json::json;
 
 use crate::Database;
@@ -46,6 +47,18 @@ impl AccountStore for Database {
                 .first(connection)
                 .optional()?;
             row.map(Account::try_from).transpose()
+        });
+        Ok(found.await?)
+    }
+
+    async fn account_email(&self, id: AccountId) -> Result<Option<Email>, AccountStoreError> {
+        let found = self.read(move |connection| {
+            let row = accounts::table
+                .find(id.to_string())
+                .select(AccountRow::as_select())
+                .first(connection)
+                .optional()?;
+            Ok(row.map(Account::try_from).transpose()?.map(|account| account.email))
         });
         Ok(found.await?)
     }

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use ::jobs::{
-    CancelReply, Event, EventFilter, Job, JobCatalog, JobCounts, JobFilter, JobStatus, JobView, Page, PageRequest,
-    StepRecord, StoreError,
+    CancelReply, Event, EventFilter, EventKind, Job, JobCatalog, JobCounts, JobFilter, JobStatus, JobView, Page,
+    PageRequest, StepRecord, StoreError,
 };
 use accounts_domain::AuditAction;
 use async_trait::async_trait;
-use diesel::dsl::max;
+use diesel::dsl::{max, sql};
+use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use domain_kernel::{AccountId, JobId, NodeId};
 use serde_json::json;
 
@@ -40,7 +42,7 @@ impl JobCatalog for Database {
                 .limit(i64::from(page.limit) + 1)
                 .into_boxed::<AnyBackend>();
             if let Some(status) = filter.status {
-                query = query.filter(jobs::status.eq(status.as_str()));
+                query = query.filter(has_status(status));
             }
             if let Some(kind) = filter.kind {
                 query = query.filter(jobs::kind.eq(kind.as_str()));
@@ -111,6 +113,20 @@ impl JobCatalog for Database {
         Ok(found.await?)
     }
 
+    async fn course(&self, job_id: JobId, limit: u32) -> Result<Vec<Event>, StoreError> {
+        let found = self.read(move |connection| {
+            let rows: Vec<EventRow> = events::table
+                .filter(events::job_id.eq(job_id.to_string()))
+                .filter(events::kind.ne(EventKind::Log.as_str()))
+                .order(events::seq.desc())
+                .limit(i64::from(limit))
+                .select(EventRow::as_select())
+                .load(connection)?;
+            rows.into_iter().rev().map(Event::try_from).collect()
+        });
+        Ok(found.await?)
+    }
+
     async fn last_seq(&self) -> Result<i64, StoreError> {
         let last: Option<i64> = self
             .read(|connection| Ok(events::table.select(max(events::seq)).first(connection)?))
@@ -165,16 +181,22 @@ fn find(connection: &mut AnyConnection, id: JobId) -> Result<Option<JobRow>, DbE
         .optional()?)
 }
 
+/// Jobs of a status. That they have ended, or not, says which index has them.
+fn has_status(status: JobStatus) -> SqlLiteral<Bool> {
+    let ended = if status.is_terminal() { "IS NOT NULL" } else { "IS NULL" };
+    sql::<Bool>(&format!(
+        "(jobs.status = '{}' AND jobs.finished_at {ended})",
+        status.as_str()
+    ))
+}
+
 fn count(connection: &mut AnyConnection, status: JobStatus) -> Result<u64, DbError> {
-    let count: i64 = jobs::table
-        .filter(jobs::status.eq(status.as_str()))
-        .count()
-        .get_result(connection)?;
+    let count: i64 = jobs::table.filter(has_status(status)).count().get_result(connection)?;
     Ok(count.unsigned_abs())
 }
 
 /// Reads the steps of all jobs of a list at once.
-fn with_steps(connection: &mut AnyConnection, rows: Vec<JobRow>) -> Result<Vec<JobView>, DbError> {
+pub(crate) fn with_steps(connection: &mut AnyConnection, rows: Vec<JobRow>) -> Result<Vec<JobView>, DbError> {
     let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
     let step_rows: Vec<StepRow> = job_steps::table
         .filter(job_steps::job_id.eq_any(ids))

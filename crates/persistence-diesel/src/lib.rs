@@ -1,7 +1,7 @@
 //! The stores on SQLite and PostgreSQL: the only crate that knows SQL.
 //!
 //! [`Database`] implements [`jobs::JobStore`], [`jobs::JobCatalog`], [`jobs::Housekeeping`], [`nodes_domain::NodeStore`],
-//! [`sites_domain::SiteStore`], [`accounts_domain::AccountStore`] and [`accounts_domain::AuditLog`]. Rows are types of this
+//! [`sites_domain::SiteStore`], [`sites_domain::OverviewStore`], [`accounts_domain::AccountStore`] and [`accounts_domain::AuditLog`]. Rows are types of this
 //! crate and never leave it. Every change is one transaction that takes its turn among the writers; `transaction` says why
 //! that is enough.
 
@@ -21,6 +21,7 @@ mod job_writes;
 pub mod migrations;
 mod node_store;
 mod node_writes;
+mod overview;
 mod pool;
 mod rows;
 pub mod schema;

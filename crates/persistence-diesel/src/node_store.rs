@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use domain_kernel::{AccountId, NodeId, Timestamp};
 use nodes_domain::{
-    CreatedNode, HostKeyPin, Idempotency, NewNode, Node, NodeChange, NodeCounts, NodeStatus, NodeStore, ProbeRecord,
-    check_addresses, check_host_key,
+    CreatedNode, HostKeyPin, Idempotency, NewNode, Node, NodeChange, NodeCounts, NodeName, NodeStatus, NodeStore,
+    ProbeRecord, check_addresses, check_host_key,
 };
 use serde_json::json;
 
@@ -20,7 +20,7 @@ use crate::event_log::{self, Subject};
 use crate::idempotency;
 use crate::job_writes::{self, OPEN};
 use crate::node_writes::{self, check_unused, check_version, node_row, open_jobs};
-use crate::rows::{JobRow, NodeRow, stored_count, to_json};
+use crate::rows::{JobRow, NodeRow, read, stored_count, to_json};
 use crate::schema::{jobs, nodes};
 
 #[async_trait]
@@ -83,6 +83,27 @@ impl NodeStore for Database {
             }
             let items = to_nodes(query.load(connection)?)?;
             Ok(Page::from_overfull(items, page.limit, |node| node.id.to_string()))
+        });
+        Ok(found.await?)
+    }
+
+    async fn node_names(&self, ids: &[NodeId], newest: u32) -> Result<Vec<(NodeId, NodeName)>, StoreError> {
+        let ids: Vec<String> = ids.iter().map(NodeId::to_string).collect();
+        let found = self.read(move |connection| {
+            let of_newest: Vec<String> = nodes::table
+                .filter(nodes::status.ne(NodeStatus::Decommissioned.as_str()))
+                .order(nodes::id.desc())
+                .limit(i64::from(newest))
+                .select(nodes::id)
+                .load(connection)?;
+            let rows: Vec<(String, String)> = nodes::table
+                .filter(nodes::id.eq_any(of_newest.into_iter().chain(ids)))
+                .order(nodes::id.desc())
+                .select((nodes::id, nodes::name))
+                .load(connection)?;
+            rows.iter()
+                .map(|(id, name)| Ok((read("nodes.id", id)?, read("nodes.name", name)?)))
+                .collect()
         });
         Ok(found.await?)
     }

@@ -44,6 +44,7 @@ pub(crate) fn changes(
             | Change::AddEnvironment(_)
             | Change::AddBackup(_)
             | Change::WordPressVersion(..)
+            | Change::PreviewUrl(..)
             | Change::Backup(..)
             | Change::RemoveEnvironment(_)
             | Change::RemoveSite(_) => {}

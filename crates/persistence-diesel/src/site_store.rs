@@ -5,10 +5,10 @@ use accounts_domain::AuditAction;
 use async_trait::async_trait;
 use diesel::dsl::count_star;
 use diesel::prelude::*;
-use domain_kernel::{AccountId, BackupId, EnvironmentId, SiteId, Timestamp};
+use domain_kernel::{AccountId, BackupId, EnvironmentId, NodeId, SiteId, Timestamp};
 use nodes_domain::Idempotency;
 use sites_domain::{
-    Backup, BackupFilter, Change, CreatedInSite, DueBackups, Environment, Expected, NodeLoad, Site, SiteStore,
+    Backup, BackupFilter, Change, CreatedInSite, DueBackups, Environment, Expected, NodeLoad, Site, SiteName, SiteStore,
 };
 
 use crate::Database;
@@ -109,6 +109,26 @@ impl SiteStore for Database {
         Ok(found.await?)
     }
 
+    async fn site_names(&self, ids: &[SiteId], newest: u32) -> Result<Vec<(SiteId, SiteName)>, StoreError> {
+        let ids: Vec<String> = ids.iter().map(SiteId::to_string).collect();
+        let found = self.read(move |connection| {
+            let of_newest: Vec<String> = sites::table
+                .order(sites::id.desc())
+                .limit(i64::from(newest))
+                .select(sites::id)
+                .load(connection)?;
+            let rows: Vec<(String, String)> = sites::table
+                .filter(sites::id.eq_any(of_newest.into_iter().chain(ids)))
+                .order(sites::id.desc())
+                .select((sites::id, sites::name))
+                .load(connection)?;
+            rows.iter()
+                .map(|(id, name)| Ok((read("sites.id", id)?, read("sites.name", name)?)))
+                .collect()
+        });
+        Ok(found.await?)
+    }
+
     async fn site_count(&self) -> Result<u64, StoreError> {
         let count = self.read(|connection| Ok(sites::table.count().get_result::<i64>(connection)?));
         Ok(count.await?.unsigned_abs())
@@ -128,6 +148,18 @@ impl SiteStore for Database {
         let found = self.read(move |connection| {
             let rows: Vec<EnvironmentRow> = environments::table
                 .filter(environments::site_id.eq(site_id.to_string()))
+                .order(environments::id)
+                .select(EnvironmentRow::as_select())
+                .load(connection)?;
+            rows.into_iter().map(Environment::try_from).collect()
+        });
+        Ok(found.await?)
+    }
+
+    async fn environments_on(&self, node_id: NodeId) -> Result<Vec<Environment>, StoreError> {
+        let found = self.read(move |connection| {
+            let rows: Vec<EnvironmentRow> = environments::table
+                .filter(environments::node_id.eq(node_id.to_string()))
                 .order(environments::id)
                 .select(EnvironmentRow::as_select())
                 .load(connection)?;

@@ -114,6 +114,14 @@ impl Writer<'_> {
                 row.wordpress_version = Some(version.clone());
                 self.store_environment(row)
             }
+            Change::PreviewUrl(id, url) => {
+                let mut row = self.environment(*id)?;
+                if row.preview_url == *url {
+                    return Ok(());
+                }
+                row.preview_url.clone_from(url);
+                self.store_environment(row)
+            }
             Change::Schedule(id, schedule) => {
                 let mut row = self.environment(*id)?;
                 row.backup_schedule = schedule.as_ref().map(to_json).transpose()?;

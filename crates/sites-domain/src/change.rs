@@ -99,6 +99,8 @@ pub enum Change {
     EnvironmentRests(EnvironmentId),
     /// The version of an environment's WordPress.
     WordPressVersion(EnvironmentId, String),
+    /// Where an environment answers.
+    PreviewUrl(EnvironmentId, String),
     /// An environment's schedule.
     Schedule(EnvironmentId, Option<BackupSchedule>),
     /// A backup.

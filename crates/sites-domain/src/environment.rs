@@ -32,7 +32,8 @@ impl EnvironmentStatus {
         match self {
             Self::Creating => matches!(next, Self::Creating | Self::Active | Self::Failed),
             Self::Cloning => matches!(next, Self::Cloning | Self::Active | Self::Failed),
-            Self::Active => matches!(next, Self::Active | Self::Restoring | Self::Deleting),
+            // Failed: it could not be moved to the address that its node has now.
+            Self::Active => matches!(next, Self::Active | Self::Restoring | Self::Deleting | Self::Failed),
             Self::Restoring => matches!(next, Self::Restoring | Self::Active | Self::Failed),
             Self::Deleting => matches!(next, Self::Deleting | Self::Failed),
             Self::Failed => matches!(

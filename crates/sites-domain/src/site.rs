@@ -31,7 +31,11 @@ impl SiteStatus {
     pub const fn may_become(self, next: Self) -> bool {
         match self {
             Self::Creating => matches!(next, Self::Creating | Self::Active | Self::Failed),
-            Self::Active => matches!(next, Self::Active | Self::Cloning | Self::Restoring | Self::Deleting),
+            // Failed: its production environment could not be moved to the address that its node has now.
+            Self::Active => matches!(
+                next,
+                Self::Active | Self::Cloning | Self::Restoring | Self::Deleting | Self::Failed
+            ),
             Self::Cloning | Self::Restoring => {
                 matches!(next, Self::Cloning | Self::Restoring | Self::Active | Self::Failed)
             }

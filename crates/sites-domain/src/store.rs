@@ -6,7 +6,7 @@ use domain_kernel::{AccountId, BackupId, EnvironmentId, JobId, NodeId, SiteId, T
 use jobs::{Claim, NewJob, Outcome, Page, PageRequest, StoreError};
 use nodes_domain::Idempotency;
 
-use crate::{Backup, BackupStatus, Change, Environment, Expected, Site};
+use crate::{Backup, BackupStatus, Change, Environment, Expected, Site, SiteName};
 
 /// What a request wrote, or had written when the same key came before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +87,9 @@ pub trait SiteStore: Send + Sync {
     /// Sites, newest first.
     async fn sites(&self, page: &PageRequest) -> Result<Page<Site>, StoreError>;
 
+    /// The names of these sites, and of the `newest` newest; newest first.
+    async fn site_names(&self, ids: &[SiteId], newest: u32) -> Result<Vec<(SiteId, SiteName)>, StoreError>;
+
     /// How many sites there are.
     async fn site_count(&self) -> Result<u64, StoreError>;
 
@@ -95,6 +98,9 @@ pub trait SiteStore: Send + Sync {
 
     /// The environments of a site, oldest first.
     async fn environments(&self, site_id: SiteId) -> Result<Vec<Environment>, StoreError>;
+
+    /// The environments that live on a node, of whatever status, oldest first.
+    async fn environments_on(&self, node_id: NodeId) -> Result<Vec<Environment>, StoreError>;
 
     /// An environment's sealed secrets.
     async fn sealed_secrets(&self, id: EnvironmentId) -> Result<Option<String>, StoreError>;

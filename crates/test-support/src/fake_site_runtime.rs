@@ -179,8 +179,10 @@ impl SiteRuntime for FakeSiteRuntime {
                     known.ok_or_else(|| missing("source"))?.content.clone()
                 }
             };
-            let changed = !environments.contains_key(&place.environment);
-            environments
+            let changed = environments
+                .get(&place.environment)
+                .is_none_or(|known| known.url != request.url);
+            let known = environments
                 .entry(place.environment.clone())
                 .or_insert(FakeEnvironment {
                     node_id: place.node_id,
@@ -190,6 +192,7 @@ impl SiteRuntime for FakeSiteRuntime {
                     content,
                     before: None,
                 });
+            known.url.clone_from(&request.url);
             Ok(CreatedEnvironment {
                 wordpress_version: request.wordpress.version.clone(),
                 changed,

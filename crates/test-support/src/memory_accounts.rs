@@ -8,7 +8,7 @@ use accounts_domain::{
     RefusedLogin, Session, SessionToken, TokenHash, TokenSource,
 };
 use async_trait::async_trait;
-use domain_kernel::{Clock, Secret};
+use domain_kernel::{AccountId, Clock, Secret};
 
 /// Accounts in memory.
 pub struct MemoryAccounts {
@@ -72,6 +72,12 @@ impl AccountStore for MemoryAccounts {
     async fn account_by_email(&self, email: &Email) -> Result<Option<Account>, AccountStoreError> {
         let table = self.table();
         Ok(table.accounts.iter().find(|account| account.email == *email).cloned())
+    }
+
+    async fn account_email(&self, id: AccountId) -> Result<Option<Email>, AccountStoreError> {
+        let table = self.table();
+        let found = table.accounts.iter().find(|account| account.id == id);
+        Ok(found.map(|account| account.email.clone()))
     }
 
     async fn account_count(&self) -> Result<u64, AccountStoreError> {

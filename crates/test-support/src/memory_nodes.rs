@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use domain_kernel::{AccountId, Clock, NodeId, Timestamp};
 use jobs::{Claim, Job, JobStatus, NewJob, Outcome, Page, PageRequest, StoreError};
 use nodes_domain::{
-    CreatedNode, HostKeyPin, Idempotency, NewNode, Node, NodeChange, NodeCounts, NodeStatus, NodeStore, ProbeRecord,
-    check_addresses, check_host_key,
+    CreatedNode, HostKeyPin, Idempotency, NewNode, Node, NodeChange, NodeCounts, NodeName, NodeStatus, NodeStore,
+    ProbeRecord, check_addresses, check_host_key,
 };
 
 use crate::MemoryJobs;
@@ -225,6 +225,20 @@ impl NodeStore for MemoryNodes {
                 .collect();
             found.sort_by_key(|node| std::cmp::Reverse(node.id));
             Ok(Page::from_overfull(found, page.limit, |node| node.id.to_string()))
+        })
+        .await
+    }
+
+    async fn node_names(&self, ids: &[NodeId], newest: u32) -> Result<Vec<(NodeId, NodeName)>, StoreError> {
+        self.at_once(|table, _| {
+            let mut all: Vec<&Node> = table.nodes.iter().collect();
+            all.sort_by_key(|node| std::cmp::Reverse(node.id));
+            let live = all.iter().filter(|node| node.status != NodeStatus::Decommissioned);
+            let of_newest: Vec<NodeId> = live.take(newest as usize).map(|node| node.id).collect();
+            let wanted = all
+                .iter()
+                .filter(|node| ids.contains(&node.id) || of_newest.contains(&node.id));
+            Ok(wanted.map(|node| (node.id, node.name.clone())).collect())
         })
         .await
     }

@@ -1,6 +1,7 @@
 //! Sites in memory, fenced by the claims of [`MemoryJobs`] and on the nodes of [`MemoryNodes`]: what a call changes
 //! happens at once or not at all, as in one transaction.
 
+mod overview;
 mod table;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ use domain_kernel::{AccountId, BackupId, Clock, EnvironmentId, JobId, NodeId, Si
 use jobs::{Claim, Job, NewJob, Outcome, Page, PageRequest, StoreError};
 use nodes_domain::Idempotency;
 use sites_domain::{
-    Backup, BackupFilter, Change, CreatedInSite, DueBackups, Environment, Expected, NodeLoad, Site, SiteStore,
+    Backup, BackupFilter, Change, CreatedInSite, DueBackups, Environment, Expected, NodeLoad, Site, SiteName, SiteStore,
 };
 
 use self::table::{StoredBackup, StoredEnvironment, Tables, Told};
@@ -232,6 +233,19 @@ impl SiteStore for MemorySites {
         .await
     }
 
+    async fn site_names(&self, ids: &[SiteId], newest: u32) -> Result<Vec<(SiteId, SiteName)>, StoreError> {
+        self.at_once(|tables, _| {
+            let mut all: Vec<&Site> = tables.sites.iter().collect();
+            all.sort_by_key(|site| std::cmp::Reverse(site.id));
+            let wanted = all
+                .iter()
+                .enumerate()
+                .filter(|(at, site)| *at < newest as usize || ids.contains(&site.id));
+            Ok(wanted.map(|(_, site)| (site.id, site.name.clone())).collect())
+        })
+        .await
+    }
+
     async fn site_count(&self) -> Result<u64, StoreError> {
         self.at_once(|tables, _| Ok(tables.sites.len() as u64)).await
     }
@@ -244,6 +258,16 @@ impl SiteStore for MemorySites {
         self.at_once(|tables, _| {
             let stored = tables.environments.iter().map(|stored| &stored.environment);
             let mut found: Vec<_> = stored.filter(|known| known.site_id == site_id).cloned().collect();
+            found.sort_by_key(|environment| environment.id);
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn environments_on(&self, node_id: NodeId) -> Result<Vec<Environment>, StoreError> {
+        self.at_once(|tables, _| {
+            let stored = tables.environments.iter().map(|stored| &stored.environment);
+            let mut found: Vec<_> = stored.filter(|known| known.node_id == node_id).cloned().collect();
             found.sort_by_key(|environment| environment.id);
             Ok(found)
         })

@@ -33,8 +33,15 @@ pub(crate) struct LocalServer {
 impl LocalServer {
     /// Starts one with a data directory of its own, on a real disk.
     pub(crate) fn start() -> anyhow::Result<Self> {
+        Self::start_with(|_| Ok(()))
+    }
+
+    /// The same with a database that `fill` has written at the path that it is given.
+    pub(crate) fn start_with(fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("pl-bench-").tempdir_in("/var/tmp")?;
         let settings = settings(folder.path())?;
+        drop(DataDir::open(&settings.data_dir)?);
+        fill(&settings.data_dir.join("pressluft.sqlite"))?;
         let stop = CancelToken::new();
         let (sender, listens) = mpsc::channel();
         let thread = std::thread::spawn({

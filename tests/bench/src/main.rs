@@ -13,9 +13,11 @@ mod events;
 mod http;
 mod local_server;
 mod nodes;
+mod pages;
 mod queue;
 mod report;
 mod sample;
+mod seed;
 mod server_process;
 mod shell;
 mod sites;
@@ -38,7 +40,7 @@ struct Cli {
     /// Print the table as JSON, for programs
     #[arg(long)]
     json: bool,
-    /// Measure this part only: queue, http, events, server, nodes or sites
+    /// Measure this part only: queue, http, pages, events, server, nodes or sites
     #[arg(long, value_name = "NAME", value_parser = parse_part)]
     only: Option<&'static Part>,
 }
@@ -49,7 +51,7 @@ struct Part {
     run: fn() -> anyhow::Result<Vec<Row>>,
 }
 
-static PARTS: [Part; 6] = [
+static PARTS: [Part; 7] = [
     Part {
         name: "queue",
         run: queue::run,
@@ -57,6 +59,10 @@ static PARTS: [Part; 6] = [
     Part {
         name: "http",
         run: http::run,
+    },
+    Part {
+        name: "pages",
+        run: pages::run,
     },
     Part {
         name: "events",

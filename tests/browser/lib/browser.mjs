@@ -12,8 +12,8 @@ import { EMAIL, PASSWORD } from "./installation.mjs";
 const PATIENCE = 15_000;
 
 /** Starts a browser; `close` it whatever happens then. */
-export function launch() {
-  return chromium.launch({ executablePath: onPath("chromium"), chromiumSandbox: process.getuid() !== 0 });
+export function launch(args = []) {
+  return chromium.launch({ executablePath: onPath("chromium"), chromiumSandbox: process.getuid() !== 0, args });
 }
 
 /** A session of its own, with no cookies yet. */
@@ -43,11 +43,11 @@ export async function sendLogin(page, email, password) {
   await page.locator("form:has(input[name=password]) button").click();
 }
 
-/** Logs in, which must lead to the nodes. */
+/** Logs in, which must lead to the overview. */
 export async function logIn(page) {
   await page.goto("/login");
   await sendLogin(page, EMAIL, PASSWORD);
-  await page.waitForURL("/nodes");
+  await page.waitForURL("/");
 }
 
 function onPath(program) {

@@ -61,6 +61,23 @@ export class Client {
     assert.equal(job.status, "succeeded", JSON.stringify(job));
   }
 
+  /** Deletes a site and waits until it is gone. */
+  async deleteSite({ id, slug }) {
+    const answer = await this.#send("DELETE", `/api/sites/${id}`, { confirm: slug });
+    assert.equal(answer.status, 202, answer.text);
+    const job = await this.endOfJob(JSON.parse(answer.text).job_id);
+    assert.equal(job.status, "succeeded", JSON.stringify(job));
+  }
+
+  /** Asks for what a job does, which must be accepted and succeed; returns the job. */
+  async done(path, body) {
+    const answer = await this.post(path, body);
+    assert.equal(answer.status, 202, answer.text);
+    const job = await this.endOfJob(JSON.parse(answer.text).job_id);
+    assert.equal(job.status, "succeeded", JSON.stringify(job));
+    return job;
+  }
+
   /** Waits until a job has ended, and returns it. */
   endOfJob(id) {
     return eventually(`the end of job ${id}`, 60_000, async () => {

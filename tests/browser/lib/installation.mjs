@@ -122,6 +122,7 @@ export class Installation {
       PRESSLUFT_ADMIN_PASSWORD: PASSWORD,
       PRESSLUFT_ANSIBLE_DIR: join(root, "ansible"),
       PRESSLUFT_ANSIBLE_VENV: join(root, ".venv"),
+      PRESSLUFT_ARTIFACT_SOURCE: "npm",
       PRESSLUFT_BIND: `127.0.0.1:${this.#port}`,
       PRESSLUFT_CACHE_DIR: process.env.PRESSLUFT_TEST_CACHE_DIR ?? join(root, "target/test-cache"),
       PRESSLUFT_DATA_DIR: join(this.#folder, "data"),
@@ -148,6 +149,9 @@ async function giveBack(client) {
       await client.post(`/api/jobs/${job.id}/cancel`);
       await client.endOfJob(job.id);
     }
+  }
+  for (const site of (await client.read("/api/sites?limit=100")).items) {
+    await client.deleteSite(site);
   }
   for (const node of (await client.read("/api/nodes?limit=100")).items) {
     await client.deleteNode(node.id);

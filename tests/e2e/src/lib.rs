@@ -24,6 +24,6 @@ pub use host::{eventually, left_of_node, processes_mentioning, recorded_children
 pub use installation::{Installation, Server};
 pub use machine::Machine;
 pub use site::{Environment, SITE_JOB};
-pub use site_setup::{Setup, ask_for_copy, ask_for_site, fill, killed_at};
+pub use site_setup::{Setup, ask_for_copy, ask_for_site, files_under, fill, killed_at};
 pub use trace::{Executed, Peer, Trace, Traced};
 pub use warm::{runtime_image, warm_cache};

@@ -69,7 +69,7 @@ impl Setup {
         );
         assert_eq!(left.trim(), "", "left on the node");
         let stored = self.installation.data_dir().join("backups");
-        let files = walk(&stored);
+        let files = files_under(&stored);
         assert!(files.is_empty(), "left of backups: {files:?}");
         let gone = self
             .client
@@ -83,12 +83,12 @@ impl Setup {
     }
 }
 
-/// The files under a folder.
-fn walk(folder: &Path) -> Vec<PathBuf> {
+/// The files under a folder; none where there is no such folder.
+pub fn files_under(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.path().is_dir() {
-            files.extend(walk(&entry.path()));
+            files.extend(files_under(&entry.path()));
         } else {
             files.push(entry.path());
         }

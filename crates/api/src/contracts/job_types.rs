@@ -59,6 +59,7 @@ const CREATE: [Code; 13] = with(
     with::<9, 2, 11>(SITE_PLAYBOOK, FROM_CACHE),
     [Code::WpCliFailed, Code::PreviewUnreachable],
 );
+const READDRESS: [Code; 16] = with(with::<13, 2, 15>(CREATE, OVER_SSH), [Code::NodeNotReady]);
 const COPY: [Code; 14] = with(CREATE, [Code::CloneVerificationFailed]);
 const STAGE: [Code; 10] = with(SITE_PLAYBOOK, [Code::NodeNotReady]);
 const STORE: [Code; 12] = with(with::<9, 2, 11>(SITE_PLAYBOOK, OVER_SSH), [Code::BackupStorageFailed]);
@@ -408,6 +409,38 @@ pub(super) const JOB_TYPES: &[JobType] = &[
             },
         ],
     },
+    JobType {
+        kind: JobKind::EnvReaddress,
+        requests: &["POST /api/jobs/{id}/retry"],
+        success: "The environment answers at the preview URL that its node's address, or `PRESSLUFT_PREVIEW_DOMAIN`, now says.",
+        failure: "The environment is `failed`; a retry moves it again.",
+        time_limit: HALF_HOUR,
+        steps: &[
+            StepType {
+                name: "rewrite",
+                does: "Sends WP-CLI, then runs the playbook `env-create.yml`, which rewrites the address in the database and in what nginx and WordPress are told.",
+                limit: None,
+                codes: &READDRESS,
+            },
+            PROVE_PREVIEW,
+        ],
+    },
+    JobType {
+        kind: JobKind::SiteAbandon,
+        requests: &["DELETE /api/sites/{id}", "POST /api/jobs/{id}/retry"],
+        success: "The site is gone, with its environments and their backups; what is on the node is left to itself.",
+        failure: "The site is `failed`; it can be given up again.",
+        time_limit: HALF_HOUR,
+        steps: &[DELETE_BACKUPS],
+    },
+    JobType {
+        kind: JobKind::EnvAbandon,
+        requests: &["DELETE /api/environments/{id}", "POST /api/jobs/{id}/retry"],
+        success: "The environment is gone, with its backups; what is on the node is left to itself.",
+        failure: "The environment is `failed`; it can be given up again.",
+        time_limit: HALF_HOUR,
+        steps: &[DELETE_BACKUPS],
+    },
 ];
 
 impl JobType {
@@ -428,6 +461,9 @@ impl JobType {
             | JobKind::EnvCreate
             | JobKind::EnvDelete
             | JobKind::EnvRestore
+            | JobKind::EnvReaddress
+            | JobKind::SiteAbandon
+            | JobKind::EnvAbandon
             | JobKind::BackupCreate => NewJob::on_environment(self.kind, node, site, EnvironmentId::generate(), 1),
         };
         let named = |key: &str| {

@@ -152,7 +152,12 @@ pub(crate) async fn delete(
     body: JsonBody<Confirmation>,
 ) -> Result<HttpResponse, ApiError> {
     let by = Some(operator.session.account_id);
-    let created = state.sites.delete_environment(id, &body.value.confirm, by).await?;
+    let Confirmation { confirm, abandon } = &body.value;
+    let created = if *abandon {
+        state.sites.abandon_environment(id, confirm, by).await?
+    } else {
+        state.sites.delete_environment(id, confirm, by).await?
+    };
     Ok(accepted(created))
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use domain_kernel::{BackupId, EnvironmentId, JobErrorCode, JobId, NodeId, SiteId};
 use jobs::{Failure, Outcome, RetryPolicy, Workflow};
 use operations::{
-    BackupCreate, BackupStorages, EnvCreate, EnvDelete, EnvRestore, NodesService, SiteCreate, SiteDelete, SiteDeps,
-    SiteWork, SitesService,
+    BackupCreate, BackupStorages, EnvCreate, EnvDelete, EnvReaddress, EnvRestore, NodesService, SiteCreate, SiteDelete,
+    SiteDeps, SiteWork, SitesService,
 };
 use serde_json::json;
 use test_support::{
@@ -66,6 +66,7 @@ impl SiteParts {
             probe: probe.clone(),
             secrets: Arc::new(FakeSecretBox),
             storages: BackupStorages::new(Arc::new(MemoryStorage::new("local"))),
+            preview_domain: None,
         };
         Self {
             rows,
@@ -83,7 +84,10 @@ impl SiteParts {
             Arc::new(SiteDelete::new(work())),
             Arc::new(EnvCreate::new(work())),
             Arc::new(EnvDelete::new(work())),
+            Arc::new(SiteDelete::abandoning(work())),
+            Arc::new(EnvDelete::abandoning(work())),
             Arc::new(EnvRestore::new(work())),
+            Arc::new(EnvReaddress::new(work())),
             Arc::new(BackupCreate::new(work())),
         ]
     }

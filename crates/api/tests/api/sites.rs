@@ -314,6 +314,49 @@ async fn pages_of_sites_go_from_the_newest_to_the_oldest_without_a_gap() {
 }
 
 #[actix_web::test]
+async fn what_lives_on_a_node_is_given_up_only_where_the_node_is_gone() {
+    let panel = Panel::new().await;
+    let (node, shop) = panel.node_with_site().await;
+    let staging = panel.active_staging(shop).await;
+    let site = format!("/api/sites/{}", shop.site);
+    let environment = format!("/api/environments/{}", staging.environment);
+    let delete = async |path: &str, confirm: &str, abandon: Value| {
+        let body = json!({"confirm": confirm, "abandon": abandon}).to_string();
+        panel.ask("DELETE", path).json(&body).send().await
+    };
+    for abandon in [json!("yes"), json!(null), json!(1)] {
+        let answer = delete(&site, "shop", abandon.clone()).await;
+        assert_eq!(refused(&answer), (400, "bad_request".to_owned()), "{abandon}");
+    }
+    for (path, confirm) in [(&site, "shop"), (&environment, "try-out")] {
+        let answer = delete(path, confirm, json!(true)).await;
+        assert_eq!(refused(&answer), (409, "conflict".to_owned()), "{path}");
+        assert!(answer.message().contains("gone for good"), "{}", answer.message());
+    }
+    let mut lost = panel.nodes.get(node);
+    lost.status = NodeStatus::Unreachable;
+    panel.nodes.put(lost);
+    let wrong = delete(&site, "Shop", json!(true)).await;
+    assert_eq!(refused(&wrong), (400, "bad_request".to_owned()));
+    for (path, confirm, kind) in [
+        (&environment, "try-out", "env_abandon"),
+        (&site, "shop", "site_abandon"),
+    ] {
+        let accepted = Accepted::of(&delete(path, confirm, json!(true)).await);
+        let job = panel.get(&format!("/api/jobs/{}", accepted.job)).await.json();
+        assert_eq!(job["job_type"], json!(kind));
+        assert_eq!(panel.run_job().await, Outcome::Succeeded);
+        assert_eq!(panel.get(path).await.status, 404);
+    }
+    panel.active_node().await;
+    let other = panel.active_site("other").await;
+    let path = format!("/api/sites/{}", other.site);
+    let accepted = Accepted::of(&delete(&path, "other", json!(false)).await);
+    let job = panel.get(&format!("/api/jobs/{}", accepted.job)).await.json();
+    assert_eq!(job["job_type"], json!("site_delete"), "false is what it is without");
+}
+
+#[actix_web::test]
 async fn a_site_is_deleted_by_who_types_its_slug() {
     let panel = Panel::new().await;
     let (node, shop) = panel.node_with_site().await;

@@ -1,7 +1,7 @@
 //! The forms that ask for nodes: what was typed, what was wrong with it, and what is shown beside.
 
 use domain_kernel::JobErrorCode;
-use nodes_domain::ManagedKey;
+use nodes_domain::{AcquisitionSource, ManagedKey};
 use operations::UseCaseError;
 use serde::Serialize;
 use uuid::Uuid;
@@ -42,6 +42,8 @@ impl FieldErrors {
 #[derive(Serialize)]
 pub(crate) struct CreateView {
     form_key: String,
+    /// The source whose form was sent and is shown again: it stays as it is while the page goes on.
+    sent: Option<AcquisitionSource>,
     local: LocalFields,
     remote: RemoteFields,
 }
@@ -79,22 +81,23 @@ impl Default for RemoteFields {
 impl CreateView {
     /// Forms that nothing was typed into.
     pub(crate) fn empty() -> Self {
-        Self::new(LocalFields::default(), RemoteFields::default())
+        Self::new(None, LocalFields::default(), RemoteFields::default())
     }
 
     /// The form of a local node as it was sent.
     pub(crate) fn local(local: LocalFields) -> Self {
-        Self::new(local, RemoteFields::default())
+        Self::new(Some(AcquisitionSource::Local), local, RemoteFields::default())
     }
 
     /// The form of a remote node as it was sent.
     pub(crate) fn remote(remote: RemoteFields) -> Self {
-        Self::new(LocalFields::default(), remote)
+        Self::new(Some(AcquisitionSource::Remote), LocalFields::default(), remote)
     }
 
-    fn new(local: LocalFields, remote: RemoteFields) -> Self {
+    fn new(sent: Option<AcquisitionSource>, local: LocalFields, remote: RemoteFields) -> Self {
         Self {
             form_key: Uuid::now_v7().to_string(),
+            sent,
             local,
             remote,
         }

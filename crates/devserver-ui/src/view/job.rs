@@ -1,58 +1,61 @@
-//! A node's newest job.
+//! A job in words: what it does, how it stands, its steps.
 
 use domain_kernel::Timestamp;
-use jobs::{Event, EventKind, Job, JobKind, JobStatus, JobView, StepRecord, StepStatus};
+use jobs::{Event, Failure, Job, JobKind, JobStatus, JobView, StepRecord, StepStatus};
 use serde::Serialize;
 
-use super::activity::Activity;
+use super::course::Course;
 use super::text::{Piece, prose, prose_with, sentence};
-use super::when::{self, When};
+use super::timeline::earlier_runs;
+use super::wait::{NextLook, Wait};
+use super::when::{self, Since, When};
 
-/// A job as a row shows it.
+/// A job with all that its own page tells of it in words.
 #[derive(Serialize)]
 pub(crate) struct JobRow {
     id: String,
     title: &'static str,
+    kind: JobKind,
     status: JobStatus,
     status_words: &'static str,
     attempt: u32,
     max_attempts: u32,
     is_open: bool,
-    /// Whether its details are of interest without being asked for.
-    is_shown: bool,
     is_cancelling: bool,
+    /// When the next attempt starts, after one that failed.
     waits_until: Option<When>,
     /// When the step that waits for something outside is looked at again.
     next_look: Option<NextLook>,
     /// What the operator is waited for.
     wait: Option<Wait>,
-    when: When,
+    accepted: When,
+    /// When it was first started.
+    begun: Option<When>,
+    ended: Option<When>,
+    running_since: Option<Since>,
     took: Option<String>,
     error: Option<ErrorRow>,
     steps: Vec<StepRow>,
-    activity: Activity,
-}
-
-/// A moment that is near: its time of day tells more than how far ahead it is.
-#[derive(Serialize)]
-struct NextLook {
-    when: When,
-    time: String,
-}
-
-/// What a step waits for.
-#[derive(Serialize)]
-struct Wait {
-    step: String,
-    what: Vec<Piece>,
 }
 
 /// Why the last attempt failed.
 #[derive(Serialize)]
-struct ErrorRow {
+pub(super) struct ErrorRow {
     code: &'static str,
     summary: Vec<Piece>,
     remedy: Vec<Piece>,
+}
+
+impl ErrorRow {
+    /// A failure whose text may hold `key_line`, a command.
+    pub(super) fn new(failure: &Failure, key_line: Option<&str>) -> Self {
+        let text = format!("{} {}", failure.code.summary(), sentence(&failure.detail));
+        Self {
+            code: failure.code.as_str(),
+            summary: prose_with(&text, key_line),
+            remedy: prose(failure.code.remedy()),
+        }
+    }
 }
 
 /// A step.
@@ -66,52 +69,52 @@ struct StepRow {
     detail: Vec<Piece>,
     took: Option<String>,
     /// When it was started, if it still runs.
-    running_since: Option<String>,
+    running_since: Option<Since>,
+    /// How it went before: in attempts that failed, or with workers that were stopped.
+    earlier: Vec<String>,
 }
 
 impl JobRow {
-    /// A job with its newest events. Its texts may hold `key_line`, a command.
-    pub(crate) fn new(view: JobView, events: &[Event], key_line: Option<&str>, now: Timestamp) -> Self {
+    /// A job with its events and the course that they tell. Its texts may hold `key_line`, a command.
+    pub(crate) fn new(
+        view: &JobView,
+        events: &[Event],
+        course: &Course,
+        key_line: Option<&str>,
+        now: Timestamp,
+    ) -> Self {
         let JobView { job, steps } = view;
         let is_open = !job.status.is_terminal();
-        let is_parked = is_parked(&job, &steps);
+        let is_parked = is_parked(job, steps);
         let waits = job.status == JobStatus::Queued && job.run_after > now && !is_parked;
-        let next_look = is_parked.then(|| NextLook {
-            when: When::new(job.run_after, now),
-            time: when::clock_time(job.run_after),
-        });
+        let running_since = job.started_at.filter(|_| job.status == JobStatus::Running);
         let ended = job.finished_at.zip(job.started_at);
         Self {
             id: job.id.to_string(),
             title: title(job.kind),
+            kind: job.kind,
             status: job.status,
-            status_words: status_words(&job, is_parked),
+            status_words: status_words(job, is_parked),
             attempt: job.attempt_count,
             max_attempts: job.max_attempts,
             is_open,
-            is_shown: job.status != JobStatus::Succeeded,
             is_cancelling: is_open && job.cancel_requested,
             waits_until: waits.then(|| When::new(job.run_after, now)),
-            next_look,
-            wait: wait(&job, &steps, events, key_line),
-            when: When::new(job.finished_at.or(job.started_at).unwrap_or(job.created_at), now),
+            next_look: NextLook::of(job, steps, now),
+            wait: Wait::of(job, steps, events, key_line),
+            accepted: When::new(job.created_at, now),
+            begun: job.started_at.map(|at| When::new(at, now)),
+            ended: job.finished_at.map(|at| When::new(at, now)),
+            running_since: running_since.map(|begun| Since::new(begun, now)),
             took: ended.map(|(end, begin)| when::duration(end.since(begin))),
-            error: job.error.as_ref().map(|failure| ErrorRow {
-                code: failure.code.as_str(),
-                summary: prose_with(
-                    &format!("{} {}", failure.code.summary(), sentence(&failure.detail)),
-                    key_line,
-                ),
-                remedy: prose(failure.code.remedy()),
-            }),
-            steps: step_rows(&job, &steps),
-            activity: Activity::new(job.id, events),
+            error: job.error.as_ref().map(|failure| ErrorRow::new(failure, key_line)),
+            steps: step_rows(job, steps, course),
         }
     }
 }
 
 /// What a job does, for its heading.
-fn title(kind: JobKind) -> &'static str {
+pub(super) fn title(kind: JobKind) -> &'static str {
     match kind {
         JobKind::NodeProvision => "Provisioning",
         JobKind::NodeDecommission => "Deletion",
@@ -119,12 +122,32 @@ fn title(kind: JobKind) -> &'static str {
         JobKind::SiteDelete => "Deletion of a site",
         JobKind::EnvCreate => "Copy of an environment",
         JobKind::EnvDelete => "Deletion of an environment",
+        JobKind::EnvReaddress => "Move of an environment to another address",
+        JobKind::SiteAbandon => "Giving up of a site",
+        JobKind::EnvAbandon => "Giving up of an environment",
         JobKind::EnvRestore => "Restore",
         JobKind::BackupCreate => "Backup",
     }
 }
 
-fn status_words(job: &Job, is_parked: bool) -> &'static str {
+/// The same where no heading says what it is about.
+pub(super) fn kind_name(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::NodeProvision => "Provisioning of a node",
+        JobKind::NodeDecommission => "Deletion of a node",
+        JobKind::SiteCreate
+        | JobKind::SiteDelete
+        | JobKind::EnvCreate
+        | JobKind::EnvDelete
+        | JobKind::EnvReaddress
+        | JobKind::SiteAbandon
+        | JobKind::EnvAbandon
+        | JobKind::EnvRestore
+        | JobKind::BackupCreate => title(kind),
+    }
+}
+
+pub(super) fn status_words(job: &Job, is_parked: bool) -> &'static str {
     match job.status {
         JobStatus::Queued | JobStatus::Running if job.cancel_requested => "being cancelled",
         JobStatus::Queued if is_parked => "waiting",
@@ -137,34 +160,46 @@ fn status_words(job: &Job, is_parked: bool) -> &'static str {
     }
 }
 
-fn is_parked(job: &Job, steps: &[StepRecord]) -> bool {
+pub(super) fn is_parked(job: &Job, steps: &[StepRecord]) -> bool {
     job.status == JobStatus::Queued && steps.iter().any(|step| step.status == StepStatus::Parked)
 }
 
-/// What the job waits for from outside. It stays in view while the step looks again, so that a command can be copied.
-fn wait(job: &Job, steps: &[StepRecord], events: &[Event], key_line: Option<&str>) -> Option<Wait> {
-    let of_step = |step: &StepRecord| match step.status {
-        StepStatus::Parked if !job.status.is_terminal() => step.detail.clone(),
-        StepStatus::Started if job.status == JobStatus::Running => told_when_parked(job, step, events),
-        _ => None,
-    };
-    let (step, detail) = steps.iter().find_map(|step| Some((step, of_step(step)?)))?;
-    let known = steps_of(job.kind).iter().find(|(name, _)| *name == step.name);
-    Some(Wait {
-        step: known.map_or(step.name.as_str(), |(_, title)| title).to_owned(),
-        what: prose_with(&detail, key_line),
-    })
-}
-
-/// What a step that looks again told when it last parked in this attempt.
-fn told_when_parked(job: &Job, step: &StepRecord, events: &[Event]) -> Option<String> {
-    let parked = events.iter().rev().find(|event| {
-        event.kind == EventKind::Step
-            && event.data["step"] == step.name.as_str()
-            && event.data["status"] == StepStatus::Parked.as_str()
-            && event.data["attempt"] == job.attempt_count
-    })?;
-    Some(parked.data["detail"].as_str()?.to_owned())
+/// What becomes of what is half done when a job of this kind is cancelled.
+pub(crate) const fn when_cancelled(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::NodeProvision => {
+            "The machine stays as far as it has got, and the node is shown as failed. `Retry` goes on with it; deleting the \
+             node gives the machine back."
+        }
+        JobKind::NodeDecommission => {
+            "What was removed stays removed, and the node is shown as failed. `Retry` finishes its deletion."
+        }
+        JobKind::SiteCreate => {
+            "What was made so far stays on the node, and the site is shown as failed. `Retry` makes it anew; deleting the site \
+             removes what there is of it."
+        }
+        JobKind::EnvCreate => {
+            "The environment that was copied is left alone. What there is of the copy stays on the node, and the copy is shown \
+             as failed: `Retry` makes it anew, deleting it removes it."
+        }
+        JobKind::SiteDelete | JobKind::EnvDelete => {
+            "What was removed stays removed, and what is left is shown as failed. `Retry` finishes the deletion."
+        }
+        JobKind::EnvRestore => {
+            "Before the step that switches to the restored copy nothing of the environment has been touched. Cancelled in that \
+             step, the environment is shown as failed, because nobody knows which copy is live: restore again. While the preview \
+             is proved, Pressluft goes back to what was live before. The checkpoint stays if it was complete."
+        }
+        JobKind::BackupCreate => {
+            "The environment is not touched. What was written of the backup is removed, and the backup is shown as failed."
+        }
+        JobKind::EnvReaddress => {
+            "The environment may be at its old or its new address, and is shown as failed. `Retry` goes on with the move."
+        }
+        JobKind::SiteAbandon | JobKind::EnvAbandon => {
+            "Backups that were removed stay removed, and what is left is shown as failed. `Retry` goes on."
+        }
+    }
 }
 
 /// The steps of a kind of job in order, with the words that pages use for them.
@@ -192,6 +227,11 @@ pub(crate) const fn steps_of(kind: JobKind) -> &'static [(&'static str, &'static
             ("create", "Copy the environment"),
             ("prove_preview", "Prove its preview"),
         ],
+        JobKind::EnvReaddress => &[
+            ("rewrite", "Rewrite its address"),
+            ("prove_preview", "Prove its preview"),
+        ],
+        JobKind::SiteAbandon | JobKind::EnvAbandon => &[("delete_backups", "Remove its backups")],
         JobKind::SiteDelete | JobKind::EnvDelete => &[
             ("delete", "Remove it from its node"),
             ("delete_backups", "Remove its backups"),
@@ -213,21 +253,21 @@ pub(crate) const fn steps_of(kind: JobKind) -> &'static [(&'static str, &'static
 }
 
 /// What has begun, and after it what is still to come.
-fn step_rows(job: &Job, records: &[StepRecord]) -> Vec<StepRow> {
+fn step_rows(job: &Job, records: &[StepRecord], course: &Course) -> Vec<StepRow> {
     let known = steps_of(job.kind);
     let unknown = records
         .iter()
         .filter(|record| !known.iter().any(|(name, _)| *name == record.name));
     let listed = known.iter().map(|(name, title)| {
         let record = records.iter().find(|record| record.name == *name);
-        step_row(job, name, title, record)
+        step_row(job, name, title, record, course)
     });
     listed
-        .chain(unknown.map(|record| step_row(job, &record.name, &record.name, Some(record))))
+        .chain(unknown.map(|record| step_row(job, &record.name, &record.name, Some(record), course)))
         .collect()
 }
 
-fn step_row(job: &Job, name: &str, title: &str, record: Option<&StepRecord>) -> StepRow {
+fn step_row(job: &Job, name: &str, title: &str, record: Option<&StepRecord>, course: &Course) -> StepRow {
     // A new attempt begins anew: what an earlier one did is to be done again.
     let is_current = |record: &&StepRecord| job.status != JobStatus::Running || record.attempt == job.attempt_count;
     let record = record.filter(is_current);
@@ -254,6 +294,7 @@ fn step_row(job: &Job, name: &str, title: &str, record: Option<&StepRecord>) -> 
         status_words,
         detail: detail.map(prose).unwrap_or_default(),
         took: record.and_then(|record| Some(when::duration(record.finished_at?.since(record.started_at)))),
-        running_since: runs.map(|record| record.started_at.to_string()),
+        running_since: runs.map(|record| Since::new(record.started_at, course.now)),
+        earlier: earlier_runs(course, name),
     }
 }

@@ -1,16 +1,15 @@
-//! A node as a row of the list.
+//! A node, as a row of the list and as what its page begins with.
 
 use domain_kernel::{JobErrorCode, Timestamp};
-use jobs::{Event, Job, JobKind, JobStatus, JobView};
+use jobs::{Job, JobKind, JobStatus};
 use nodes_domain::{AcquisitionSource, Instance, Node, NodeStatus, NodeTarget, Readiness, ReasonCode, RemoteHost};
-use operations::present_readiness;
 use serde::Serialize;
 
-use super::job::JobRow;
+use super::node_job::{JobFacts, NodeJob};
 use super::text::{Piece, prose};
 use super::when::When;
 
-/// A row.
+/// A node.
 #[derive(Serialize)]
 pub(crate) struct NodeRow {
     id: String,
@@ -18,6 +17,7 @@ pub(crate) struct NodeRow {
     name: String,
     status: NodeStatus,
     status_words: &'static str,
+    is_gone: bool,
     is_ready: bool,
     reasons: Vec<Reason>,
     source: &'static str,
@@ -26,9 +26,14 @@ pub(crate) struct NodeRow {
     address: Option<String>,
     /// What is known of the operator's host; remote nodes only.
     remote: Option<RemoteFacts>,
+    /// The host key's fingerprint: the pinned one, or the one that the operator gave before the first contact.
+    host_key: Option<String>,
+    host_key_is_pinned: bool,
     last_seen: Option<When>,
     created: When,
-    job: Option<JobRow>,
+    /// How many environments live on it.
+    environments: u64,
+    job: Option<NodeJob>,
     actions: Actions,
 }
 
@@ -39,9 +44,6 @@ struct RemoteFacts {
     port: u16,
     user: String,
     public_ip: Option<String>,
-    /// The host key's fingerprint: the pinned one, or the one that the operator gave before the first contact.
-    host_key: Option<String>,
-    is_pinned: bool,
 }
 
 /// Why it is not ready, with what to do.
@@ -55,7 +57,11 @@ struct Reason {
 #[derive(Serialize)]
 struct Actions {
     provision: bool,
+    /// Whether there is a machine that can be looked at.
+    check: bool,
     delete: bool,
+    /// Whether a deletion cancels the job that waits.
+    delete_cancels: bool,
     /// Whether the machine shows another host key than the pinned one, and the operator may pin it.
     pin: bool,
     /// The job that can be cancelled.
@@ -66,11 +72,18 @@ struct Actions {
 }
 
 impl NodeRow {
-    /// A node with its newest job and that job's newest events. The job's texts may hold `key_line`, a command.
-    pub(crate) fn new(node: &Node, job: Option<(JobView, Vec<Event>)>, key_line: Option<&str>, now: Timestamp) -> Self {
-        let readiness = present_readiness(node, now);
-        let job_view = job.as_ref().map(|(view, _)| view);
-        let actions = actions(node, &readiness, job_view);
+    /// A node that so many environments live on, with its newest job, whose texts may hold `key_line`, a command.
+    pub(crate) fn new(
+        node: &Node,
+        readiness: &Readiness,
+        environments: u64,
+        job: Option<&JobFacts>,
+        key_line: Option<&str>,
+        now: Timestamp,
+    ) -> Self {
+        let pinned = node.target.as_ref().and_then(|target| target.host_key.fingerprint());
+        let given = node.remote.as_ref().and_then(|host| host.host_key_fingerprint.clone());
+        let actions = actions(node, readiness, job.map(|facts| &facts.view.job));
         let reasons = readiness.guidance.iter().map(|entry| Reason {
             code: entry.reason_code.as_str(),
             message: prose(&entry.message),
@@ -81,6 +94,7 @@ impl NodeRow {
             name: node.name.as_str().to_owned(),
             status: node.status,
             status_words: status_words(node.status),
+            is_gone: node.status == NodeStatus::Decommissioned,
             is_ready: readiness.is_ready,
             reasons: reasons.collect(),
             source: match node.source {
@@ -96,8 +110,11 @@ impl NodeRow {
                 .remote
                 .as_ref()
                 .map(|host| remote_facts(host, node.target.as_ref())),
+            host_key_is_pinned: pinned.is_some(),
+            host_key: pinned.or(given).map(String::from),
+            environments,
             actions,
-            job: job.map(|(view, events)| JobRow::new(view, &events, key_line, now)),
+            job: job.map(|facts| NodeJob::new(facts, key_line, now)),
         }
     }
 }
@@ -115,7 +132,6 @@ fn status_words(status: NodeStatus) -> &'static str {
 
 /// Its target says how it was reached, the operator's words how it will be.
 fn remote_facts(said: &RemoteHost, target: Option<&NodeTarget>) -> RemoteFacts {
-    let given = said.host_key_fingerprint.as_ref().map(ToString::to_string);
     let public_ip = said.public_ip.map(|address| address.to_string());
     match target {
         Some(target) => RemoteFacts {
@@ -123,16 +139,12 @@ fn remote_facts(said: &RemoteHost, target: Option<&NodeTarget>) -> RemoteFacts {
             port: target.ssh_port,
             user: target.ssh_user.clone(),
             public_ip: target.public_ip.map(|address| address.to_string()).or(public_ip),
-            host_key: target.host_key.fingerprint().map(String::from),
-            is_pinned: true,
         },
         None => RemoteFacts {
             host: said.hostname.to_string(),
             port: said.ssh_port,
             user: said.ssh_user.to_string(),
             public_ip,
-            host_key: given,
-            is_pinned: false,
         },
     }
 }
@@ -147,20 +159,21 @@ fn may_pin(node: &Node, readiness: &Readiness, job: Option<&Job>) -> bool {
         && (failed_by_it || readiness.reason_codes.contains(&ReasonCode::HostKeyMismatch))
 }
 
-fn actions(node: &Node, readiness: &Readiness, job: Option<&JobView>) -> Actions {
-    let job = job.map(|view| &view.job);
+fn actions(node: &Node, readiness: &Readiness, job: Option<&Job>) -> Actions {
     let open = job.filter(|job| !job.status.is_terminal());
     let is_gone = node.status == NodeStatus::Decommissioned;
     let badly_ended = job.filter(|job| matches!(job.status, JobStatus::Failed | JobStatus::Cancelled) && !is_gone);
     // Retrying a failed provisioning is to provision again, and one button for it is enough.
     let retries_provisioning = badly_ended.is_some_and(|job| job.kind == JobKind::NodeProvision);
     let is_provisionable = NodeStatus::PROVISIONABLE.contains(&node.status);
+    let gives_way = |job: &Job| job.status == JobStatus::Queued && job.kind != JobKind::NodeDecommission;
     Actions {
+        check: node.target.is_some() && !is_gone,
         pin: may_pin(node, readiness, job),
         provision: open.is_none() && is_provisionable && !retries_provisioning,
         // A job that only waits gives way to a deletion, one that runs does not.
-        delete: !is_gone
-            && open.is_none_or(|job| job.status == JobStatus::Queued && job.kind != JobKind::NodeDecommission),
+        delete: !is_gone && open.is_none_or(gives_way),
+        delete_cancels: open.is_some_and(gives_way),
         cancel: open.filter(|job| !job.cancel_requested).map(|job| job.id.to_string()),
         retry: badly_ended.map(|job| job.id.to_string()),
         retry_words: match badly_ended.map(|job| job.kind) {
@@ -172,6 +185,9 @@ fn actions(node: &Node, readiness: &Readiness, job: Option<&JobView>) -> Actions
                 | JobKind::EnvCreate
                 | JobKind::EnvDelete
                 | JobKind::EnvRestore
+                | JobKind::EnvReaddress
+                | JobKind::SiteAbandon
+                | JobKind::EnvAbandon
                 | JobKind::BackupCreate,
             )
             | None => "Retry",

@@ -15,6 +15,11 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
+    /// Whether it is a command to be copied whole.
+    pub(crate) fn is_command(&self) -> bool {
+        self.is_command
+    }
+
     fn words(text: &str) -> Self {
         Self {
             text: text.to_owned(),

@@ -15,8 +15,8 @@ async fn a_page_without_a_session_leads_to_the_login_and_back() {
             format!("/login?next=/nodes%3Fcursor%3D{node}"),
         ),
         (
-            format!("/nodes/{node}/delete"),
-            format!("/login?next=/nodes/{node}/delete"),
+            format!("/nodes/{node}?confirm=delete"),
+            format!("/login?next=/nodes/{node}%3Fconfirm%3Ddelete"),
         ),
     ] {
         assert_eq!(panel.stranger("GET", &path).send().await.location(), place);
@@ -27,6 +27,7 @@ async fn a_page_without_a_session_leads_to_the_login_and_back() {
         format!("/nodes/{node}/provision"),
         format!("/nodes/{node}/delete"),
         format!("/nodes/{node}/host-key"),
+        format!("/nodes/{node}/check"),
         format!("/jobs/{job}/cancel"),
         format!("/jobs/{job}/retry"),
     ] {
@@ -39,15 +40,6 @@ async fn a_page_without_a_session_leads_to_the_login_and_back() {
     }
     assert_eq!(panel.jobs.all_events().len(), before, "something was done");
     assert_eq!(panel.nodes.all().len(), 1);
-}
-
-#[tokio::test]
-async fn a_fragment_without_a_session_answers_401() {
-    let panel = Panel::new().await;
-    let (node, _) = panel.create_node("first").await;
-    let answer = panel.stranger("GET", &format!("/nodes/{node}/row")).send().await;
-    assert_eq!(answer.status, 401);
-    assert!(!answer.has("data-node"));
 }
 
 #[tokio::test]
@@ -120,7 +112,7 @@ async fn an_unknown_path_is_a_page_for_browsers_and_json_for_programs() {
     for path in ["/no-such-page", "/nodes/x/y/z", "/assets/none.css", "/environments"] {
         let page = panel.get(path).await;
         assert_eq!(page.status, 404, "{path}");
-        page.assert_has(&["<h1>Not found</h1>", "href=\"/nodes\""]);
+        page.assert_has(&["<h1>Not found</h1>", "<a href=\"/\">Go to the overview</a>"]);
     }
     let program = panel.ask("GET", "/api/none").send().await;
     assert_eq!(
@@ -132,9 +124,12 @@ async fn an_unknown_path_is_a_page_for_browsers_and_json_for_programs() {
 }
 
 #[tokio::test]
-async fn the_first_page_is_the_nodes() {
+async fn the_first_page_is_the_overview() {
     let panel = Panel::new().await;
-    assert_eq!(panel.get("/").await.location(), "/nodes");
+    panel
+        .get("/")
+        .await
+        .assert_has(&["<a href=\"/\" aria-current=\"page\">Overview</a>"]);
     let head = panel.ask("HEAD", "/nodes").send().await;
     assert_eq!(head.status, 200);
 }

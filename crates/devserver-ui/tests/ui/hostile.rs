@@ -3,6 +3,7 @@
 use domain_kernel::{JobErrorCode, NodeId};
 use jobs::{Failure, JobStore, LogStream, NewEvent, StepStatus, TaskProgress, TaskStatus};
 use nodes_domain::{Capability, ProviderId, Unavailable};
+use sites_domain::BackupScope;
 
 use crate::panel::{Answer, Panel, key_line};
 
@@ -79,11 +80,13 @@ async fn hostile_names_lines_and_details_are_shown_as_text() {
 
     let page = panel.get("/nodes").await;
     assert_eq!(page.status, 200);
-    assert_harmless(&page, 10);
+    assert_harmless(&page, 6);
     // What turns the direction of text does so within its own element only.
-    page.assert_has(&[&format!("<h3><bdi>{SHOWN}</bdi></h3>")]);
-    assert_harmless(&panel.get(&format!("/nodes/{node}/row")).await, 10);
-    assert_harmless(&panel.get(&format!("/nodes/{node}/delete")).await, 3);
+    page.assert_has(&[&format!("<h3><a href=\"/nodes/{node}\"><bdi>{SHOWN}</bdi></a></h3>")]);
+    let page = panel.get(&format!("/nodes/{node}")).await;
+    assert_harmless(&page, 6);
+    page.assert_has(&[&format!("<h1><bdi>{SHOWN}</bdi></h1>")]);
+    assert_harmless(&panel.get(&format!("/nodes/{node}?confirm=delete")).await, 2);
 }
 
 #[tokio::test]
@@ -119,15 +122,15 @@ async fn a_hostile_remote_host_and_what_its_job_waits_for_are_shown_as_text() {
     });
     panel.nodes.put(hostile);
     assert_harmless(&panel.get("/nodes").await, 6);
-    assert_harmless(&panel.get(&format!("/nodes/{node}/row")).await, 6);
-    assert_harmless(&panel.get(&format!("/nodes/{node}/delete")).await, 3);
+    assert_harmless(&panel.get(&format!("/nodes/{node}")).await, 6);
+    assert_harmless(&panel.get(&format!("/nodes/{node}?confirm=delete")).await, 3);
 
     // The same with a form to pin a host key in the row.
     panel.clock.advance(std::time::Duration::from_secs(30));
     let claim = panel.claim().await;
     let failure = Failure::new(JobErrorCode::SshHostKeyMismatch, format!("{NASTY} {line} {NASTY}"));
     panel.fail(&claim, node, "acquire", failure).await;
-    let page = panel.get("/nodes").await;
+    let page = panel.get(&format!("/nodes/{node}")).await;
     page.assert_has(&["/host-key\"", "class=\"command\""]);
     assert_harmless(&page, 6);
     let pin = format!("fingerprint={}", encoded(NASTY));
@@ -174,8 +177,8 @@ async fn hostile_paths_are_not_repeated() {
     for path in [
         format!("/{}", encoded(NASTY)),
         format!("/nodes?cursor={}", encoded(NASTY)),
-        format!("/nodes/{}/delete", encoded(NASTY)),
-        format!("/nodes/{}/row", encoded(NASTY)),
+        format!("/nodes/{}", encoded(NASTY)),
+        format!("/nodes/{}?confirm=delete", encoded(NASTY)),
         format!("/assets/{}", encoded(NASTY)),
     ] {
         let answer = panel.get(&path).await;
@@ -183,4 +186,76 @@ async fn hostile_paths_are_not_repeated() {
         assert!(!answer.has("alert(1)"), "{answer:?}");
     }
     assert!(NASTY.parse::<NodeId>().is_err());
+}
+
+#[tokio::test]
+async fn a_hostile_site_and_what_is_known_of_it_are_shown_as_text() {
+    let panel = Panel::new().await;
+    let node = panel.ready_node(NASTY).await;
+    let shop = panel.site_on(node, NASTY, "shop").await;
+    let copy = panel.staging(shop, NASTY, "copy").await.environment_id;
+    let mut hostile = panel.site_rows.find_environment(shop.environment).unwrap();
+    hostile.wordpress_version = Some(NASTY.to_owned());
+    hostile.preview_url = format!("http://{NASTY}");
+    panel.site_rows.put_environment(hostile, "");
+    let backup = panel.put_backup(shop, shop.environment, BackupScope::Full);
+    assert_harmless(&panel.get("/sites").await, 7);
+    let path = shop.path();
+    let page = panel.get(&path).await;
+    assert_harmless(&page, 12);
+    page.assert_has(&[&format!("<h1><bdi>{SHOWN}</bdi></h1>")]);
+    for query in [
+        format!("form=environment&environment_id={copy}"),
+        format!("form=backup&environment_id={copy}"),
+        format!("form=schedule&environment_id={copy}"),
+        format!("confirm=restore&backup_id={backup}"),
+        format!("confirm=delete-backup&backup_id={backup}"),
+        format!("confirm=delete-environment&environment_id={copy}"),
+        "confirm=delete".to_owned(),
+        format!("confirm=login&environment_id={copy}"),
+    ] {
+        assert_harmless(&panel.get(&format!("{path}?{query}")).await, 2);
+    }
+    let form = format!("environment_id={}", shop.environment);
+    assert_harmless(&panel.post(&format!("{path}/version"), &form).await, 12);
+}
+
+#[tokio::test]
+async fn what_was_typed_wrongly_into_the_forms_of_sites_comes_back_as_text() {
+    let panel = Panel::new().await;
+    let shop = panel.shop().await;
+    let typed = encoded(&format!("{NASTY}{}", "x".repeat(200)));
+    let (path, id) = (shop.path(), shop.environment);
+    for (place, form, times) in [
+        (
+            "/sites".to_owned(),
+            format!("name={typed}&slug={typed}&node_id={typed}&admin_email={typed}"),
+            3,
+        ),
+        (
+            format!("{path}/environments"),
+            format!("source_environment_id={id}&name={typed}&slug={typed}&type={typed}&promotion_preset={typed}"),
+            2,
+        ),
+        (
+            format!("{path}/backups"),
+            format!("environment_id={id}&backup_scope={typed}&retention_days={typed}"),
+            1,
+        ),
+        (
+            format!("{path}/schedule"),
+            format!("environment_id={id}&every_hours={typed}&keep_days={typed}&backup_scope={typed}"),
+            2,
+        ),
+        (format!("{path}/delete"), format!("confirm={typed}"), 0),
+    ] {
+        let answer = panel.post(&place, &form).await;
+        assert_eq!(answer.status, 400, "{place}");
+        assert_harmless(&answer, times);
+    }
+    for query in ["form", "confirm", "environment_id", "backup_id", "older"] {
+        let answer = panel.get(&format!("{path}?{query}={typed}")).await;
+        assert!(!answer.has("alert(1)"), "{answer:?}");
+    }
+    assert_eq!(panel.site_rows.all_backups().len(), 0);
 }

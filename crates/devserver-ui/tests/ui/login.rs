@@ -7,15 +7,15 @@ use crate::panel::{EMAIL, PASSWORD, Panel};
 const RIGHT: &str = "email=ops%40example.test&password=correct+horse+battery";
 
 #[tokio::test]
-async fn a_right_password_opens_a_session_and_leads_to_the_nodes() {
+async fn a_right_password_opens_a_session_and_leads_to_the_overview() {
     let panel = Panel::new().await;
     let asked = panel.stranger("GET", "/login").send().await;
     assert_eq!(asked.status, 200);
-    asked.assert_has(&["name=\"email\"", "name=\"password\"", "name=\"next\" value=\"/nodes\""]);
+    asked.assert_has(&["name=\"email\"", "name=\"password\"", "name=\"next\" value=\"/\""]);
     assert!(!asked.has("role=\"alert\""));
 
     let answer = panel.stranger("POST", "/login").form(RIGHT).send().await;
-    assert_eq!(answer.location(), "/nodes");
+    assert_eq!(answer.location(), "/");
     let cookie = answer.header("Set-Cookie").unwrap().to_owned();
     assert!(
         cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"),
@@ -62,7 +62,7 @@ async fn too_many_failures_say_when_to_come_back() {
     panel.clock.advance(Duration::from_secs(seconds + 1));
     assert_eq!(
         panel.stranger("POST", "/login").form(RIGHT).send().await.location(),
-        "/nodes"
+        "/"
     );
 }
 
@@ -71,11 +71,11 @@ async fn a_login_leads_on_to_pages_of_this_server_only() {
     let panel = Panel::new().await;
     for (next, place) in [
         ("%2Fnodes%3Fcursor%3Da", "/nodes?cursor=a"),
-        ("https%3A%2F%2Fevil.test%2F", "/nodes"),
-        ("%2F%2Fevil.test", "/nodes"),
-        ("%2F%5Cevil.test", "/nodes"),
-        ("%2F%09%2Fevil.test", "/nodes"),
-        ("javascript%3Aalert(1)", "/nodes"),
+        ("https%3A%2F%2Fevil.test%2F", "/"),
+        ("%2F%2Fevil.test", "/"),
+        ("%2F%5Cevil.test", "/"),
+        ("%2F%09%2Fevil.test", "/"),
+        ("javascript%3Aalert(1)", "/"),
     ] {
         let form = format!("{RIGHT}&next={next}");
         assert_eq!(

@@ -9,11 +9,22 @@
 
 mod access;
 mod assets;
+mod every_page;
+mod every_route;
 mod hostile;
+mod job_page;
+mod jobs;
 mod login;
+mod node;
 mod nodes;
+mod overview;
 mod panel;
 mod remote_form;
 mod remote_row;
 mod requests;
+mod site;
+mod site_actions;
+mod site_support;
+mod sites;
+mod timeline;
 mod workflow_steps;

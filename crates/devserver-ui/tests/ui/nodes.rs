@@ -1,9 +1,9 @@
-//! The list of nodes, and the row that an open page asks for again.
+//! The list of nodes.
 
 use std::time::Duration;
 
 use domain_kernel::JobErrorCode;
-use jobs::{Failure, JobStore, LogStream, NewEvent, Outcome, StepStatus, TaskProgress, TaskStatus};
+use jobs::{Failure, JobStore, LogStream, NewEvent, Outcome, StepStatus};
 use nodes_domain::{Capability, NodeStatus, Unavailable};
 
 use test_support::{Fault, ProviderMethod};
@@ -31,9 +31,7 @@ async fn an_empty_list_teaches_the_next_step_and_offers_two_ways_to_create() {
     assert_eq!(creating.len(), 2);
     assert!(creating[0].ends_with(">Create Local Node") && !creating[0].contains(" disabled"));
     assert!(creating[1].ends_with(">Create Remote Node") && !creating[1].contains(" disabled"));
-    // The list is empty to the last character: the stylesheet shows the empty state by it.
-    assert_eq!(page.text_of("<ol class=\"nodes\""), "");
-    assert!(page.body.contains("data-first></ol>"), "{}", page.body);
+    assert!(!page.has("data-nodes"), "an empty list");
 }
 
 #[tokio::test]
@@ -148,7 +146,7 @@ async fn a_provider_that_takes_too_long_is_told_as_an_obstacle() {
 }
 
 #[tokio::test]
-async fn a_row_tells_of_a_job_at_work() {
+async fn a_row_tells_of_a_job_at_work_and_leaves_its_log_to_the_jobs_page() {
     let panel = Panel::new().await;
     let (node, job) = panel.create_node("first").await;
     let claim = panel.claim().await;
@@ -161,13 +159,6 @@ async fn a_row_tells_of_a_job_at_work() {
         .await
         .unwrap();
     panel.jobs.step_started(&claim, 1, "inject_key").await.unwrap();
-    let task = TaskProgress {
-        name: "Install nginx".to_owned(),
-        status: TaskStatus::Changed,
-        duration_ms: Some(5120),
-        message: None,
-    };
-    let task = panel.tell(&claim, NewEvent::task("inject_key", &task)).await;
     let line = panel
         .tell(&claim, NewEvent::log("inject_key", LogStream::Stdout, "a line"))
         .await;
@@ -175,27 +166,21 @@ async fn a_row_tells_of_a_job_at_work() {
     let page = panel.get("/nodes").await;
     page.assert_has(&[
         &format!("data-node=\"{node}\" data-status=\"provisioning\" data-ready=\"false\""),
+        &format!("<h3><a href=\"/nodes/{node}\"><bdi>first</bdi></a></h3>"),
         &format!("data-after=\"{line}\""),
-        "data-step=\"acquire\" data-step-status=\"succeeded\"",
-        "pressluft-x at 10.0.0.2",
-        "3.0 s",
-        "data-step=\"inject_key\" data-step-status=\"started\"",
-        "data-running-since=\"2030-01-01T00:00:03Z\"",
-        "data-step=\"wait_for_ssh\" data-step-status=\"pending\"",
-        "data-step=\"readiness\" data-step-status=\"pending\"",
-        "to come",
-        "attempt 1 of 3",
-        &format!("data-events data-job=\"{job}\" data-last=\"{line}\""),
-        &format!("<li data-seq=\"{task}\" data-kind=\"task\" data-status=\"changed\">"),
-        "Install nginx",
-        "changed, 5.1 s",
-        &format!("<li data-seq=\"{line}\" data-kind=\"log\" data-status=\"stdout\">"),
+        &format!("href=\"/jobs/{job}\""),
+        "data-job-status=\"running\"",
+        "step 2 of 6: Add Pressluft&#39;s SSH key",
+        "data-running-since=\"2030-01-01T00:00:00Z\"",
         "The node is not active. Wait for its running job, or provision it again. Its status is provisioning.",
         "node_status_not_active",
+        "data-say=\"node-",
+        ">first: Provisioning, not ready.</span>",
     ]);
-    // What can be asked for now: to cancel, and nothing that needs a node at rest.
-    page.assert_has(&[&format!("action=\"/jobs/{job}/cancel\"")]);
-    assert!(!page.has("/provision\"") && !page.has("/retry\"") && !page.has("/delete\""));
+    // What can be asked for now: to cancel, which asks first, and nothing that needs a node at rest.
+    page.assert_has(&[&format!("href=\"/jobs/{job}?confirm=cancel\" data-opens-dialog")]);
+    assert!(!page.has("/provision\"") && !page.has("/retry\"") && !page.has("confirm=delete"));
+    assert!(!page.has("a line") && !page.has("data-events") && !page.has("data-step="));
 }
 
 #[tokio::test]
@@ -208,38 +193,56 @@ async fn a_failed_job_tells_its_code_what_happened_and_what_to_do() {
         "data-error=\"LOCAL_PROVIDER_UNAVAILABLE\"",
         "The local provider cannot run on this host. <code>multipass</code> is not on the PATH.",
         "Run <code>pressluft doctor</code>: it names what is missing",
-        "data-step=\"acquire\" data-step-status=\"failed\"",
-        "data-step=\"provision\" data-step-status=\"pending\"",
-        "not reached",
         &format!("action=\"/jobs/{job}/retry\""),
-        &format!("href=\"/nodes/{node}/delete\""),
+        &format!("href=\"/nodes/{node}?confirm=delete\" data-opens-dialog"),
     ]);
     // `Retry` is to provision again; there is one button for it.
-    assert!(!page.has("/provision\"") && !page.has("/cancel\""));
+    assert!(!page.has("/provision\"") && !page.has("confirm=cancel"));
 }
 
 #[tokio::test]
 async fn a_ready_node_is_ready_and_its_job_is_out_of_the_way() {
     let panel = Panel::new().await;
-    let (node, job) = panel.create_node("first").await;
-    let claim = panel.claim().await;
-    panel.settle(&claim, node, Outcome::Succeeded, NodeStatus::Active).await;
-    let mut ready = panel.nodes.get(node);
-    ready.target = None;
-    panel.nodes.put(ready);
+    let (node, job) = panel.active_node("first").await;
     let page = panel.get("/nodes").await;
     // Active without an address is not ready: the row follows the rule and not the status.
     page.assert_has(&["data-status=\"active\" data-ready=\"false\"", "node_host_missing"]);
     page.assert_has(&[
-        &format!("data-key=\"job-{job}\" data-job=\"{job}\" data-job-status=\"succeeded\">"),
         &format!("action=\"/nodes/{node}/provision\""),
-        &format!("href=\"/nodes/{node}/delete\""),
+        &format!("href=\"/nodes/{node}?confirm=delete\""),
     ]);
-    assert!(!page.has("/retry\"") && !page.has("/cancel\""));
+    assert!(!page.has("/retry\"") && !page.has("confirm=cancel"));
+    assert!(!page.has(&job.to_string()), "the job that is done");
+
+    panel.make_ready(node);
+    let page = panel.get("/nodes").await;
+    page.assert_has(&[
+        "data-status=\"active\" data-ready=\"true\"",
+        "Ready for sites",
+        "<dd><bdi class=\"code\">10.0.0.2</bdi></dd>",
+        ">first: Active, ready.</span>",
+        &format!("action=\"/nodes/{node}/check\""),
+    ]);
+    assert!(!page.has("Not ready"));
 }
 
 #[tokio::test]
-async fn a_new_attempt_shows_its_own_steps_and_why_the_last_one_failed() {
+async fn a_row_says_how_many_environments_live_on_its_node() {
+    let panel = Panel::new().await;
+    let (node, _) = panel.active_node("first").await;
+    panel.make_ready(node);
+    let none = panel.get("/nodes").await;
+    none.assert_has(&["<dt>Sites on it</dt><dd><span class=\"none\">none</span></dd>"]);
+    panel.create_site("Shop", node).await;
+    let one = panel.get("/nodes").await;
+    assert_eq!(one.text_of(&format!("href=\"/nodes/{node}#sites\"")), "1 environment");
+    panel.create_site("Blog", node).await;
+    let two = panel.get("/nodes").await;
+    assert_eq!(two.text_of(&format!("href=\"/nodes/{node}#sites\"")), "2 environments");
+}
+
+#[tokio::test]
+async fn a_new_attempt_says_when_it_starts_and_why_the_last_one_failed() {
     let panel = Panel::new().await;
     let (node, _) = panel.create_node("first").await;
     let claim = panel.claim().await;
@@ -254,22 +257,19 @@ async fn a_new_attempt_shows_its_own_steps_and_why_the_last_one_failed() {
         run_after: domain_kernel::Clock::now(panel.clock.as_ref()).plus(Duration::from_secs(60)),
     };
     panel.settle(&claim, node, retry, NodeStatus::Provisioning).await;
-    let waits = panel.get("/nodes").await;
-    waits.assert_has(&[
-        "waiting for its next attempt",
-        "attempt 2 of 3",
-        "The next attempt starts <time",
-        ">in 1 minute</time>",
-        "LOCAL_ACQUISITION_TIMEOUT",
-        "data-step=\"acquire\" data-step-status=\"failed\"",
-    ]);
+    for path in ["/nodes".to_owned(), format!("/nodes/{node}")] {
+        let waits = panel.get(&path).await;
+        waits.assert_has(&[
+            "waiting for its next attempt",
+            "Attempt 2 of 3. It starts <time",
+            ">in 1 minute</time>",
+            "LOCAL_ACQUISITION_TIMEOUT",
+        ]);
+    }
     panel.clock.advance(Duration::from_secs(61));
     panel.claim().await;
     let runs = panel.get("/nodes").await;
-    runs.assert_has(&[
-        "data-step=\"acquire\" data-step-status=\"pending\"",
-        "LOCAL_ACQUISITION_TIMEOUT",
-    ]);
+    runs.assert_has(&["Attempt 2 of 3.</p>", "LOCAL_ACQUISITION_TIMEOUT"]);
 }
 
 #[tokio::test]
@@ -293,30 +293,17 @@ async fn the_list_goes_on_on_further_pages() {
     let first = panel.get("/nodes").await;
     assert_eq!(first.body.matches("data-node=").count(), 20);
     assert!(first.has("number 20.") && !first.has("number 0."));
-    first.assert_has(&[" data-first data-more>", "data-here=\"/nodes\""]);
+    first.assert_has(&["data-here=\"/nodes\""]);
+    assert!(!first.has("Newest nodes"));
     let next = first.value_of("href=\"/nodes?cursor=").to_owned();
     let second = panel.get(&format!("/nodes?cursor={next}")).await;
     assert_eq!(second.body.matches("data-node=").count(), 1);
     assert_eq!(second.value_of("data-here=\""), format!("/nodes?cursor={next}"));
     second.assert_has(&["number 0.", "href=\"/nodes\">Newest nodes"]);
-    assert!(!second.has("data-first") && !second.has("data-more"));
+    assert!(!second.has("rel=\"next\""));
     let wrong = panel.get("/nodes?cursor=x").await;
     assert_eq!(wrong.status, 400);
     wrong.assert_has(&["There is no such page of the list."]);
-}
-
-#[tokio::test]
-async fn a_rows_fragment_is_the_row_of_the_page() {
-    let panel = Panel::new().await;
-    let (node, _) = panel.failed_node("first", "no").await;
-    let page = panel.get("/nodes").await;
-    let row = panel.get(&format!("/nodes/{node}/row")).await;
-    assert_eq!(row.status, 200);
-    assert!(row.body.trim_start().starts_with("<li") && !row.has("<html"));
-    assert!(page.has(row.body.trim()), "the page has another row");
-    assert_eq!(panel.get("/nodes/x/row").await.status, 404);
-    let unknown = domain_kernel::NodeId::generate();
-    assert_eq!(panel.get(&format!("/nodes/{unknown}/row")).await.status, 404);
 }
 
 #[tokio::test]
@@ -334,8 +321,9 @@ async fn the_words_for_steps_are_those_of_the_workflows() {
         ),
     ] {
         panel.post(&format!("/nodes/{node}/{request}"), "").await.location();
-        let row = panel.get(&format!("/nodes/{node}/row")).await;
-        let shown: Vec<_> = row
+        let claim = panel.claim().await;
+        let page = panel.get(&format!("/jobs/{}", claim.job_id)).await;
+        let shown: Vec<_> = page
             .body
             .split("data-step=\"")
             .skip(1)
@@ -344,9 +332,8 @@ async fn the_words_for_steps_are_those_of_the_workflows() {
         assert_eq!(shown, steps);
         for step in steps {
             // None is called by its name for programs.
-            assert!(!row.has(&format!(">{step}<")), "{step} has no words");
+            assert!(!page.has(&format!(">{step}<")), "{step} has no words");
         }
-        let claim = panel.claim().await;
         panel.settle(&claim, node, Outcome::Succeeded, end).await;
     }
 }

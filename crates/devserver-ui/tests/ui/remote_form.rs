@@ -196,7 +196,7 @@ async fn an_address_of_the_control_plane_is_refused_above_the_form_that_keeps_it
         let answer = panel.post("/nodes", &form(&[("hostname", name)])).await;
         assert_eq!(answer.status, 400, "{name}");
         answer.assert_has(&[&format!(
-            "role=\"alert\"><code>hostname</code>: {name} cannot be a node: it is a"
+            "role=\"alert\" data-kept><code>hostname</code>: {name} cannot be a node: it is a"
         )]);
         assert!(input(&answer, "remote-hostname").contains(&format!("value=\"{name}\"")));
     }

@@ -1,4 +1,4 @@
-//! The row of a remote node, the host key that is pinned by hand in it, and what its deletion says.
+//! A remote node: its row, its page, the host key that is pinned by hand there, and what its deletion says.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn the_row_of_a_remote_node_says_how_it_is_reached_and_which_key_is_pinned
         "<dt>SSH port</dt><dd><span class=\"code\">2222</span></dd>",
         "<dt>SSH user</dt><dd><bdi class=\"code\">deploy</bdi></dd>",
     ];
-    let page = panel.get("/nodes").await;
+    let page = panel.get(&format!("/nodes/{node}")).await;
     page.assert_has(&facts);
     page.assert_has(&["<dt>Pinned host key</dt><dd><span class=\"none\">none yet</span></dd>"]);
 
@@ -28,12 +28,16 @@ async fn the_row_of_a_remote_node_says_how_it_is_reached_and_which_key_is_pinned
     known.remote.as_mut().unwrap().host_key_fingerprint = Some(given.clone());
     panel.nodes.put(known.clone());
     let expected = format!("<dt>Expected host key</dt><dd><span class=\"code\">{given}</span></dd>");
-    panel.get("/nodes").await.assert_has(&[&expected]);
+    panel.get(&format!("/nodes/{node}")).await.assert_has(&[&expected]);
+    // The row has what tells nodes apart.
+    let row = panel.get("/nodes").await;
+    row.assert_has(&[facts[0], facts[1]]);
+    assert!(!row.has("host key</dt>"));
 
     known.target = Some(target(fake_host_key("seen")));
     panel.nodes.put(known);
     let seen = fake_host_key("seen").fingerprint().unwrap();
-    let page = panel.get(&format!("/nodes/{node}/row")).await;
+    let page = panel.get(&format!("/nodes/{node}")).await;
     page.assert_has(&facts);
     page.assert_has(&[&format!(
         "<dt>Pinned host key</dt><dd><span class=\"code\">{seen}</span></dd>"
@@ -63,36 +67,36 @@ async fn a_job_that_waits_for_its_key_shows_the_line_until_the_key_is_there() {
     );
     let claim = panel.claim().await;
     panel.jobs.step_started(&claim, 1, "inject_key").await.unwrap();
-    let row = panel.get(&format!("/nodes/{node}/row")).await;
+    let row = panel.get(&format!("/nodes/{node}")).await;
     assert!(!row.has("class=\"command\""), "nothing waits yet");
     panel.park(&claim, node, "inject_key", &detail).await;
     let page = panel.get("/nodes").await;
     page.assert_has(&[
         &wait,
-        &format!("data-job=\"{job}\" data-job-status=\"queued\" open"),
+        &format!("id=\"job-{job}\" data-job-status=\"queued\""),
         "data-tone=\"queued\">waiting</span>",
-        "data-step=\"inject_key\" data-step-status=\"parked\"",
-        "<span class=\"step-status\">waiting</span>",
+        &format!("data-copy=\"#wait-{} .command\"", node.short()),
         "Next look at <time datetime=\"2030-01-01T00:00:30Z\" title=\"2030-01-01 00:00:30 UTC\">00:00:30 UTC</time>.",
-        &format!("action=\"/jobs/{job}/cancel\""),
-        &format!("href=\"/nodes/{node}/delete\""),
+        &format!("href=\"/jobs/{job}?confirm=cancel\""),
+        &format!("href=\"/nodes/{node}?confirm=delete\""),
     ]);
-    assert!(!page.has("The next attempt starts"));
-    let waiting = wait_part(&panel.get(&format!("/nodes/{node}/row")).await);
+    assert!(!page.has("It starts"));
+    let waiting = wait_part(&panel.get(&format!("/nodes/{node}")).await);
 
     // While it looks again, an open page keeps what is being copied: that part of the row is the same.
     panel.clock.advance(Duration::from_secs(30));
     let claim = panel.claim().await;
     panel.jobs.step_started(&claim, 1, "inject_key").await.unwrap();
-    let row = panel.get(&format!("/nodes/{node}/row")).await;
-    row.assert_has(&["data-step=\"inject_key\" data-step-status=\"started\""]);
+    let row = panel.get(&format!("/nodes/{node}")).await;
+    row.assert_has(&["data-job-status=\"running\""]);
     assert_eq!(wait_part(&row), waiting);
+    assert_eq!(wait_part(&panel.get("/nodes").await), waiting);
     assert!(!row.has("Next look at"));
 
     let given_up = Failure::new(JobErrorCode::SshAuthRejected, detail);
     panel.fail(&claim, node, "inject_key", given_up).await;
-    let row = panel.get(&format!("/nodes/{node}/row")).await;
-    assert!(!wait_part(&row).contains("command"));
+    let row = panel.get(&format!("/nodes/{node}")).await;
+    assert!(!row.has("class=\"wait\""));
     row.assert_has(&[
         "data-error=\"SSH_AUTH_REJECTED\"",
         &format!("<code class=\"command\">{}</code> <span", escaped(&line)),
@@ -101,7 +105,7 @@ async fn a_job_that_waits_for_its_key_shows_the_line_until_the_key_is_there() {
 }
 
 fn wait_part(row: &Answer) -> String {
-    let (_, rest) = row.body.split_once("data-part=\"wait\">").unwrap();
+    let (_, rest) = row.body.split_once("class=\"wait\"").unwrap();
     rest.split("</div>").next().unwrap().to_owned()
 }
 
@@ -135,7 +139,13 @@ async fn another_host_key_is_pinned_by_its_fingerprint_where_the_machine_shows_i
     let panel = Panel::new().await;
     let node = mismatched(&panel).await;
     let path = format!("/nodes/{}/host-key", node.id);
-    let page = panel.get("/nodes").await;
+    let place = format!("/nodes/{}", node.id);
+    // The row leads to the form.
+    panel
+        .get("/nodes")
+        .await
+        .assert_has(&[&format!("href=\"{place}#pin\"")]);
+    let page = panel.get(&place).await;
     page.assert_has(&[
         &format!("action=\"{path}\""),
         "Pin another host key",
@@ -151,28 +161,30 @@ async fn another_host_key_is_pinned_by_its_fingerprint_where_the_machine_shows_i
     let silent = panel.post(&path, &pin(&new)).await;
     assert_eq!(silent.status, 502);
     assert_eq!(
-        silent.text_of("class=\"alert\""),
+        silent.alert(),
         "The machine does not answer: the connection was refused"
     );
 
     panel.host_keys.show("web-1.example.test", 2222, [new.clone()]);
     let other = panel.post(&path, &pin(&fake_host_key("nobody"))).await;
     assert_eq!(other.status, 409);
-    assert!(
-        other
-            .text_of("class=\"alert\"")
-            .starts_with("The machine shows other host keys: SHA256:")
-    );
+    assert!(other.alert().starts_with("The machine shows other host keys: SHA256:"));
     let malformed = panel.post(&path, "fingerprint=MD5:aa").await;
     assert_eq!(malformed.status, 400);
-    malformed.assert_has(&["role=\"alert\"><code>fingerprint</code>: expected <code>SHA256:</code> and 43 characters"]);
+    assert!(
+        malformed
+            .alert()
+            .starts_with("fingerprint: expected SHA256: and 43 characters")
+    );
+    // What was typed stays, and the form with it while the page goes on.
+    malformed.assert_has(&["value=\"MD5:aa\"", "/host-key\" data-kept>"]);
     assert_eq!(panel.post(&path, "").await.status, 400);
     assert_eq!(panel.nodes.get(node.id).target.unwrap().host_key, fake_host_key("old"));
 
-    assert_eq!(panel.post(&path, &pin(&new)).await.location(), "/nodes");
+    assert_eq!(panel.post(&path, &pin(&new)).await.location(), place);
     assert_eq!(panel.nodes.get(node.id).target.unwrap().host_key, new);
     let shown = new.fingerprint().unwrap();
-    panel.get("/nodes").await.assert_has(&[&format!(
+    panel.get(&place).await.assert_has(&[&format!(
         "<dt>Pinned host key</dt><dd><span class=\"code\">{shown}</span></dd>"
     )]);
     assert_eq!(panel.post("/nodes/x/host-key", &pin(&new)).await.status, 404);
@@ -182,8 +194,7 @@ async fn another_host_key_is_pinned_by_its_fingerprint_where_the_machine_shows_i
 async fn a_host_key_is_offered_to_be_pinned_only_where_one_changed_on_an_idle_remote_node() {
     let panel = Panel::new().await;
     let form_of = |node: &nodes_domain::Node| format!("action=\"/nodes/{}/host-key\"", node.id);
-    let offers =
-        async |node: &nodes_domain::Node| panel.get(&format!("/nodes/{}/row", node.id)).await.has(&form_of(node));
+    let offers = async |node: &nodes_domain::Node| panel.get(&format!("/nodes/{}", node.id)).await.has(&form_of(node));
     let mut node = mismatched(&panel).await;
     assert!(offers(&node).await);
     // By what the last look saw, too, whatever the newest job says.
@@ -192,7 +203,7 @@ async fn a_host_key_is_offered_to_be_pinned_only_where_one_changed_on_an_idle_re
             .post(&format!("/nodes/{}/provision", node.id), "")
             .await
             .location(),
-        "/nodes"
+        format!("/nodes/{}", node.id)
     );
     let claim = panel.claim().await;
     panel
@@ -221,7 +232,7 @@ async fn a_host_key_is_offered_to_be_pinned_only_where_one_changed_on_an_idle_re
             .post(&format!("/nodes/{}/provision", node.id), "")
             .await
             .location(),
-        "/nodes"
+        format!("/nodes/{}", node.id)
     );
     assert!(!offers(&node).await, "a job is at work");
     let claim = panel.claim().await;
@@ -240,7 +251,7 @@ async fn a_host_key_is_offered_to_be_pinned_only_where_one_changed_on_an_idle_re
 async fn deleting_a_remote_node_says_that_its_machine_stays() {
     let panel = Panel::new().await;
     let node = mismatched(&panel).await;
-    let ask = panel.get(&format!("/nodes/{}/delete", node.id)).await;
+    let ask = panel.get(&format!("/nodes/{}?confirm=delete", node.id)).await;
     ask.assert_has(&[
         "Nothing on the machine <code>web-1.example.test</code> is destroyed",
         "Pressluft's key line is removed from the authorized_keys of <code>deploy</code>",
@@ -250,13 +261,13 @@ async fn deleting_a_remote_node_says_that_its_machine_stays() {
     assert!(!ask.has("This destroys the machine"));
     assert_eq!(
         panel.post(&format!("/nodes/{}/delete", node.id), "").await.location(),
-        "/nodes"
+        format!("/nodes/{}", node.id)
     );
     let claim = panel.claim().await;
     panel
         .settle(&claim, node.id, Outcome::Succeeded, NodeStatus::Decommissioned)
         .await;
-    let row = panel.get(&format!("/nodes/{}/row", node.id)).await;
+    let row = panel.get(&format!("/nodes/{}", node.id)).await;
     row.assert_has(&["Pressluft has let go of the machine, which stays as it is."]);
     assert!(!row.has("The machine is gone."));
 }

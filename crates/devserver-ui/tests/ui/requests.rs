@@ -103,7 +103,7 @@ async fn a_form_of_no_source_or_of_both_is_refused_and_nothing_stands_in_for_it(
                 }
             })
             .collect();
-        answer.assert_has(&[&format!("role=\"alert\">{}</p>", shown.concat())]);
+        answer.assert_has(&[&format!("role=\"alert\" data-kept>{}</p>", shown.concat())]);
     }
     let both = "acquisition_source=local&acquisition_source=remote&hostname=web-1.example.test&ssh_user=root";
     assert_eq!(panel.post("/nodes", both).await.status, 400);
@@ -118,25 +118,25 @@ async fn a_node_at_rest_is_provisioned_again() {
     panel.settle(&claim, node, Outcome::Succeeded, NodeStatus::Active).await;
     assert_eq!(
         panel.post(&format!("/nodes/{node}/provision"), "").await.location(),
-        "/nodes"
+        format!("/nodes/{node}")
     );
     assert_eq!(panel.nodes.get(node).status, NodeStatus::Provisioning);
-    // While that job waits, another one is refused: the list says why.
+    // While that job waits, another one is refused: the page says why.
     let again = panel.post(&format!("/nodes/{node}/provision"), "").await;
     assert_eq!(again.status, 409);
     assert!(
         again
-            .text_of("class=\"alert\"")
+            .alert()
             .contains("works on this node. Wait for its end or cancel it")
     );
-    again.assert_has(&["<h1>Nodes</h1>", "first"]);
+    again.assert_has(&["<h1><bdi>first</bdi></h1>", &format!("data-here=\"/nodes/{node}\"")]);
 }
 
 #[tokio::test]
 async fn deleting_says_what_will_be_destroyed_and_asks_first() {
     let panel = Panel::new().await;
     let (node, _) = panel.failed_node("first", "no").await;
-    let ask = panel.get(&format!("/nodes/{node}/delete")).await;
+    let ask = panel.get(&format!("/nodes/{node}?confirm=delete")).await;
     assert_eq!(ask.status, 200);
     ask.assert_has(&[
         "Delete <bdi>first</bdi>?",
@@ -151,7 +151,7 @@ async fn deleting_says_what_will_be_destroyed_and_asks_first() {
     );
     assert_eq!(
         panel.post(&format!("/nodes/{node}/delete"), "").await.location(),
-        "/nodes"
+        format!("/nodes/{node}")
     );
     assert_eq!(panel.nodes.get(node).status, NodeStatus::Decommissioning);
 
@@ -159,17 +159,19 @@ async fn deleting_says_what_will_be_destroyed_and_asks_first() {
     panel
         .settle(&claim, node, Outcome::Succeeded, NodeStatus::Decommissioned)
         .await;
-    let gone = panel.get(&format!("/nodes/{node}/delete")).await;
+    let gone = panel.get(&format!("/nodes/{node}?confirm=delete")).await;
     assert!(gone.has("This node is deleted already.") && !gone.has("Delete this node"));
-    // A page that is open still shows it, as gone; the list does not.
-    let row = panel.get(&format!("/nodes/{node}/row")).await;
-    row.assert_has(&[
+    // Its page still shows it, as gone; the list does not.
+    let page = panel.get(&format!("/nodes/{node}")).await;
+    page.assert_has(&[
         "data-status=\"decommissioned\" data-ready=\"false\"",
         "The machine is gone.",
     ]);
-    assert!(!row.has("<button") && !row.has("/delete\""));
+    assert!(!page.has(&format!("action=\"/nodes/{node}")) && !page.has("confirm=delete"));
     assert!(panel.get("/nodes").await.has("No nodes yet"));
-    assert_eq!(panel.post(&format!("/nodes/{node}/delete"), "").await.status, 409);
+    let again = panel.post(&format!("/nodes/{node}/delete"), "").await;
+    assert_eq!(again.status, 409);
+    assert_eq!(again.alert(), "The node is decommissioned already.");
 }
 
 #[tokio::test]
@@ -177,7 +179,7 @@ async fn a_node_that_a_job_works_on_is_not_deleted() {
     let panel = Panel::new().await;
     let (node, _) = panel.create_node("first").await;
     panel.claim().await;
-    let ask = panel.get(&format!("/nodes/{node}/delete")).await;
+    let ask = panel.get(&format!("/nodes/{node}?confirm=delete")).await;
     assert!(ask.has("A job works on this node.") && !ask.has("Delete this node"));
     let answer = panel.post(&format!("/nodes/{node}/delete"), "").await;
     assert_eq!(answer.status, 409);
@@ -191,22 +193,23 @@ async fn a_job_is_cancelled_and_asked_for_again() {
     let claim = panel.claim().await;
     assert_eq!(
         panel.post(&format!("/jobs/{job}/cancel"), "").await.location(),
-        "/nodes"
+        format!("/jobs/{job}")
     );
     assert!(panel.jobs.view(job).job.cancel_requested);
     let page = panel.get("/nodes").await;
-    assert!(page.has("being cancelled") && !page.has("/cancel\""));
+    assert!(page.has("being cancelled") && !page.has("confirm=cancel"));
 
     panel.settle(&claim, node, Outcome::Cancelled, NodeStatus::Failed).await;
     let late = panel.post(&format!("/jobs/{job}/cancel"), "").await;
     assert_eq!(late.status, 409);
-    assert!(late.text_of("class=\"alert\"").contains("has ended already"));
+    assert!(late.alert().contains("has ended already"));
     // From here the scripts lead back to what a `GET` serves.
-    assert_eq!(late.value_of("data-here=\""), "/nodes");
+    assert_eq!(late.value_of("data-here=\""), format!("/jobs/{job}"));
 
-    assert_eq!(panel.post(&format!("/jobs/{job}/retry"), "").await.location(), "/nodes");
+    let retried = panel.post(&format!("/jobs/{job}/retry"), "").await;
     let claim = panel.claim().await;
     assert_ne!(claim.job_id, job);
+    assert_eq!(retried.location(), format!("/jobs/{}", claim.job_id));
     assert_eq!(panel.jobs.view(claim.job_id).job.status, JobStatus::Running);
     assert_eq!(
         panel.post(&format!("/jobs/{}/retry", claim.job_id), "").await.status,
@@ -221,6 +224,8 @@ async fn what_is_not_there_is_a_page_that_says_so() {
     for path in [
         format!("/nodes/{unknown}/provision"),
         format!("/nodes/{unknown}/delete"),
+        format!("/nodes/{unknown}/check"),
+        "/nodes/x/check".to_owned(),
         "/nodes/x/delete".to_owned(),
         format!("/jobs/{unknown}/cancel"),
         "/jobs/x/retry".to_owned(),

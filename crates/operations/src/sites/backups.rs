@@ -102,6 +102,18 @@ impl SitesService {
         Ok(self.deps.sites.backups(&filter, page).await?)
     }
 
+    /// The newest completed backup of an environment.
+    pub async fn newest_backup(&self, environment_id: EnvironmentId) -> Result<Option<Backup>, UseCaseError> {
+        let filter = BackupFilter {
+            environment_id: Some(environment_id),
+            status: Some(BackupStatus::Completed),
+            ..BackupFilter::default()
+        };
+        let page = PageRequest { limit: 1, after: None };
+        let newest = self.deps.sites.backups(&filter, &page).await?;
+        Ok(newest.items.into_iter().next())
+    }
+
     /// One backup.
     pub async fn backup(&self, id: BackupId) -> Result<Backup, UseCaseError> {
         let backup = self.deps.sites.backup(id).await?;

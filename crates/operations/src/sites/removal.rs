@@ -2,10 +2,14 @@
 
 use domain_kernel::{AccountId, EnvironmentId, SiteId};
 use jobs::JobKind;
+use nodes_domain::NodeStatus;
 use sites_domain::{Change, CreatedInSite, Environment, EnvironmentStatus, Expected, Site, SiteStatus, Slug};
 
 use super::{SitesService, busy};
 use crate::UseCaseError;
+
+/// What a node that is gone for good is, as far as can be told.
+const LOST: [NodeStatus; 2] = [NodeStatus::Unreachable, NodeStatus::Failed];
 
 impl SitesService {
     /// Accepts that a site is removed with all its environments and backups. `confirm` is its slug.
@@ -20,16 +24,37 @@ impl SitesService {
     ) -> Result<CreatedInSite, UseCaseError> {
         let site = self.site(id).await?;
         need_confirmation(&site.slug, confirm)?;
-        self.delete_site_as_seen(&site, by).await
+        self.remove_site_as_seen(&site, JobKind::SiteDelete, by).await
     }
 
-    pub(super) async fn delete_site_as_seen(
+    /// The same where a node of the site is gone for good: nothing on it is touched, the site is forgotten and its backups
+    /// are removed.
+    ///
+    /// # Errors
+    /// Those of [`SitesService::delete_site`], and `Conflict` where every node of the site can be worked on.
+    pub async fn abandon_site(
+        &self,
+        id: SiteId,
+        confirm: &str,
+        by: Option<AccountId>,
+    ) -> Result<CreatedInSite, UseCaseError> {
+        let site = self.site(id).await?;
+        need_confirmation(&site.slug, confirm)?;
+        self.remove_site_as_seen(&site, JobKind::SiteAbandon, by).await
+    }
+
+    /// By a job of this kind, refused where the site changed since it was read.
+    pub(super) async fn remove_site_as_seen(
         &self,
         site: &Site,
+        kind: JobKind,
         by: Option<AccountId>,
     ) -> Result<CreatedInSite, UseCaseError> {
         need_resting_site(site)?;
         let environments = self.deps.sites.environments(site.id).await?;
+        if kind == JobKind::SiteAbandon {
+            self.need_lost_node(&environments).await?;
+        }
         let mut expected = vec![Expected::Site(site.id, site.state_version)];
         let mut changes = vec![Change::SiteStatus(site.id, SiteStatus::Deleting)];
         for environment in &environments {
@@ -41,7 +66,7 @@ impl SitesService {
             .iter()
             .find(|known| known.id == site.primary_environment_id);
         let primary = primary.ok_or(UseCaseError::NotFound("environment"))?;
-        let job = self.job_on(JobKind::SiteDelete, primary, by);
+        let job = self.job_on(kind, primary, by);
         self.accept(expected, changes, job, None).await
     }
 
@@ -59,13 +84,33 @@ impl SitesService {
         let environment = self.environment(id).await?;
         need_confirmation(&environment.slug, confirm)?;
         let site = self.site(environment.site_id).await?;
-        self.delete_environment_as_seen(&site, &environment, by).await
+        self.remove_environment_as_seen(&site, &environment, JobKind::EnvDelete, by)
+            .await
     }
 
-    pub(super) async fn delete_environment_as_seen(
+    /// The same where its node is gone for good, as of a site.
+    ///
+    /// # Errors
+    /// Those of [`SitesService::delete_environment`], and `Conflict` where the node can be worked on.
+    pub async fn abandon_environment(
+        &self,
+        id: EnvironmentId,
+        confirm: &str,
+        by: Option<AccountId>,
+    ) -> Result<CreatedInSite, UseCaseError> {
+        let environment = self.environment(id).await?;
+        need_confirmation(&environment.slug, confirm)?;
+        let site = self.site(environment.site_id).await?;
+        self.remove_environment_as_seen(&site, &environment, JobKind::EnvAbandon, by)
+            .await
+    }
+
+    /// By a job of this kind, refused where the environment or its site changed since they were read.
+    pub(super) async fn remove_environment_as_seen(
         &self,
         site: &Site,
         environment: &Environment,
+        kind: JobKind,
         by: Option<AccountId>,
     ) -> Result<CreatedInSite, UseCaseError> {
         if site.primary_environment_id == environment.id {
@@ -75,6 +120,9 @@ impl SitesService {
         }
         need_resting_site(site)?;
         need_resting(environment)?;
+        if kind == JobKind::EnvAbandon {
+            self.need_lost_node(std::slice::from_ref(environment)).await?;
+        }
         let expected = vec![
             Expected::Site(site.id, site.state_version),
             Expected::Environment(environment.id, environment.state_version),
@@ -83,8 +131,31 @@ impl SitesService {
             Change::SiteStatus(site.id, SiteStatus::Deleting),
             Change::EnvironmentStatus(environment.id, EnvironmentStatus::Deleting),
         ];
-        let job = self.job_on(JobKind::EnvDelete, environment, by);
+        let job = self.job_on(kind, environment, by);
         self.accept(expected, changes, job, None).await
+    }
+
+    /// Whether a node of these environments is gone for good, as far as can be told: only then can they be abandoned.
+    pub async fn has_lost_node(&self, environments: &[Environment]) -> Result<bool, UseCaseError> {
+        for environment in environments {
+            let node = self.deps.node_store.node(environment.node_id).await?;
+            if node.is_none_or(|node| LOST.contains(&node.status)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What is on a node that answers is removed, not left behind.
+    async fn need_lost_node(&self, environments: &[Environment]) -> Result<(), UseCaseError> {
+        if self.has_lost_node(environments).await? {
+            return Ok(());
+        }
+        Err(UseCaseError::Conflict(
+            "`abandon` is for a node that is gone for good; this one is not known to be. Delete without it, which removes what is \
+             on the node."
+                .to_owned(),
+        ))
     }
 }
 

@@ -22,8 +22,11 @@ impl SitesService {
         match job.kind {
             JobKind::SiteCreate => self.create_again(site, &environment, by).await,
             JobKind::EnvCreate => self.copy_again(site, &environment, by).await,
-            JobKind::SiteDelete => self.delete_site_as_seen(site, by).await,
-            JobKind::EnvDelete => self.delete_environment_as_seen(site, &environment, by).await,
+            kind @ (JobKind::SiteDelete | JobKind::SiteAbandon) => self.remove_site_as_seen(site, kind, by).await,
+            kind @ (JobKind::EnvDelete | JobKind::EnvAbandon) => {
+                self.remove_environment_as_seen(site, &environment, kind, by).await
+            }
+            JobKind::EnvReaddress => self.readdress_as_seen(&environment, by).await,
             JobKind::EnvRestore => {
                 let backup_id = job.backup_id.ok_or(UseCaseError::NotFound("backup"))?;
                 self.restore_as_seen(site, &environment, backup_id, by).await

@@ -65,8 +65,8 @@ pub(super) fn given_up(backup: &sites_domain::Backup) -> Option<Change> {
 }
 
 /// Waits while a job that restores or removes something of the site is between two runs: what is live then is neither what
-/// was there before nor what was proved. One that has not begun comes after the backup.
-async fn need_rest(work: &SiteWork, site: &Site, context: &StepContext) -> Result<(), StepError> {
+/// was there before nor what was proved. One that has not begun comes after the job that asks here.
+pub(super) async fn need_rest(work: &SiteWork, site: &Site, context: &StepContext) -> Result<(), StepError> {
     if !matches!(site.status, SiteStatus::Restoring | SiteStatus::Deleting) {
         return Ok(());
     }
@@ -80,15 +80,13 @@ async fn need_rest(work: &SiteWork, site: &Site, context: &StepContext) -> Resul
         after: None,
     };
     let waiting = work.catalog.jobs(&filter, &page).await?.items;
-    let begun = |view: &JobView| view.job.kind != JobKind::BackupCreate && view.job.started_at.is_some();
+    let waits_itself = |kind| matches!(kind, JobKind::BackupCreate | JobKind::EnvReaddress);
+    let begun = |view: &JobView| !waits_itself(view.job.kind) && view.job.started_at.is_some();
     match waiting.iter().find(|view| begun(view)) {
         None => Ok(()),
         Some(JobView { job, .. }) => Err(StepError::Parked {
             run_after: context.now().plus(PAUSE),
-            detail: format!(
-                "The site is {}: the backup waits for the end of job {}",
-                site.status, job.id
-            ),
+            detail: format!("The site is {}: this waits for the end of job {}", site.status, job.id),
         }),
     }
 }

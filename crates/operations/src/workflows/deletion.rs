@@ -23,12 +23,22 @@ pub(super) enum Extent {
     Site,
 }
 
+/// Whether the node takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// What is on the node is removed too.
+    Node,
+    /// The node is gone for good: what is on it is left to itself.
+    Records,
+}
+
 /// The steps.
-pub(super) fn steps(work: &SiteWork, extent: Extent) -> Vec<Arc<dyn Step>> {
-    vec![
-        Arc::new(Delete(work.clone(), extent)),
-        Arc::new(DeleteBackups(work.clone(), extent)),
-    ]
+pub(super) fn steps(work: &SiteWork, extent: Extent, reach: Reach) -> Vec<Arc<dyn Step>> {
+    let backups: Arc<dyn Step> = Arc::new(DeleteBackups(work.clone(), extent));
+    match reach {
+        Reach::Node => vec![Arc::new(Delete(work.clone(), extent)), backups],
+        Reach::Records => vec![backups],
+    }
 }
 
 /// What the end of an environment's removal means.

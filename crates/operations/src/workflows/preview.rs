@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use domain_kernel::{JobErrorCode, Secret};
+use domain_kernel::{JobErrorCode, Secret, ShortId};
 use jobs::{StepContext, StepError};
-use nodes_domain::NodeTarget;
-use sites_domain::PreviewError;
+use nodes_domain::{Node, NodeTarget};
+use sites_domain::{PreviewError, preview_url};
 
 use super::SiteWork;
 
@@ -19,6 +19,12 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// The address that a node serves previews at, where it is known.
 pub(crate) fn serving_address(target: &NodeTarget) -> Option<IpAddr> {
     target.public_ip.or_else(|| target.hostname.parse().ok())
+}
+
+/// Where an environment of a node is to answer; `None` while the node has no address.
+pub(crate) fn wanted_preview(node: &Node, environment: &ShortId, domain: Option<&str>) -> Option<String> {
+    let address = node.target.as_ref().and_then(serving_address)?;
+    Some(preview_url(environment, address, domain))
 }
 
 impl SiteWork {

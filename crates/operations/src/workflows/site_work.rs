@@ -43,6 +43,8 @@ pub struct SiteWork {
     pub secrets: Arc<dyn SecretBox>,
     /// Keeps backups.
     pub storages: BackupStorages,
+    /// The domain of preview URLs, where the operator has one.
+    pub preview_domain: Option<String>,
 }
 
 /// An environment as a step finds it.

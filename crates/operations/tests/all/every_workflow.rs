@@ -12,7 +12,7 @@ use jobs::{
     Claim, Job, JobKind, JobStatus, JobStore, Outcome, Recover, RunEnd, Step, StepContext, StepError, StepStatus,
     StoreError, Workflow,
 };
-use nodes_domain::Instance;
+use nodes_domain::{Instance, NodeStatus};
 use sites_domain::{BackupScope, CreatedInSite};
 use test_support::{FakeKeys, fake_host_key};
 
@@ -33,6 +33,8 @@ fn steps_of(kind: JobKind) -> &'static [&'static str] {
         JobKind::NodeDecommission => &["disconnect", "release"],
         JobKind::SiteCreate | JobKind::EnvCreate => &["artifacts", "create", "prove_preview"],
         JobKind::SiteDelete | JobKind::EnvDelete => &["delete", "delete_backups"],
+        JobKind::EnvReaddress => &["rewrite", "prove_preview"],
+        JobKind::SiteAbandon | JobKind::EnvAbandon => &["delete_backups"],
         JobKind::BackupCreate => &["stage", "store", "unstage"],
         JobKind::EnvRestore => &[
             "check_backup",
@@ -68,9 +70,14 @@ async fn waiting(bench: &Bench, kind: JobKind) -> (NodeId, JobId, Worked) {
             let created = bench.asked_site("shop").await;
             (node_id, created.job_id, Worked { on: vec![created] })
         }
-        JobKind::SiteDelete | JobKind::EnvCreate | JobKind::EnvDelete | JobKind::BackupCreate | JobKind::EnvRestore => {
-            of_a_site(bench, kind).await
-        }
+        JobKind::SiteDelete
+        | JobKind::SiteAbandon
+        | JobKind::EnvCreate
+        | JobKind::EnvDelete
+        | JobKind::EnvAbandon
+        | JobKind::EnvReaddress
+        | JobKind::BackupCreate
+        | JobKind::EnvRestore => of_a_site(bench, kind).await,
     }
 }
 
@@ -79,16 +86,32 @@ async fn of_a_site(bench: &Bench, kind: JobKind) -> (NodeId, JobId, Worked) {
     let service = &bench.sites.service;
     let site = bench.active_site().await;
     let mut on = vec![site];
-    let removes = matches!(kind, JobKind::SiteDelete | JobKind::EnvDelete);
+    let abandons = matches!(kind, JobKind::SiteAbandon | JobKind::EnvAbandon);
+    let removes = abandons || matches!(kind, JobKind::SiteDelete | JobKind::EnvDelete);
     if removes {
         let staging = bench.active_staging(&site).await;
         bench.stored_backup(staging.environment_id).await;
         bench.stored_backup(site.environment_id).await;
         on.push(staging);
     }
+    let node_id = bench.node_of(site.environment_id);
+    if abandons {
+        bench.set_node_status(node_id, NodeStatus::Unreachable);
+    }
+    if kind == JobKind::EnvReaddress {
+        bench.readdress(node_id, "192.0.2.99");
+        bench.preview_keeper().round().await.unwrap();
+        let job_id = bench.jobs_of(kind).await[0].id;
+        return (node_id, job_id, Worked { on });
+    }
     let accepted = match kind {
         JobKind::SiteDelete => service.delete_site(site.site_id, "shop", None).await,
         JobKind::EnvDelete => service.delete_environment(on[1].environment_id, "staging", None).await,
+        JobKind::SiteAbandon => service.abandon_site(site.site_id, "shop", None).await,
+        JobKind::EnvAbandon => {
+            let abandoned = service.abandon_environment(on[1].environment_id, "staging", None);
+            abandoned.await
+        }
         JobKind::BackupCreate => {
             let backup = service.create_backup(site.environment_id, BackupScope::Full, Some(7), None, None);
             backup.await
@@ -105,7 +128,7 @@ async fn of_a_site(bench: &Bench, kind: JobKind) -> (NodeId, JobId, Worked) {
     };
     let accepted = accepted.unwrap();
     on.push(accepted);
-    (bench.node_of(site.environment_id), accepted.job_id, Worked { on })
+    (node_id, accepted.job_id, Worked { on })
 }
 
 /// All that is left of sites, in their databases, on their node and in the storage.
@@ -118,7 +141,14 @@ fn left_of_sites(bench: &Bench, node_id: NodeId, worked: &Worked) -> String {
             let environment = bench.sites.rows.find_environment(of.environment_id);
             (
                 site.map(|site| site.status),
-                environment.map(|known| (known.status, known.resting_status, known.wordpress_version)),
+                environment.map(|known| {
+                    (
+                        known.status,
+                        known.resting_status,
+                        known.wordpress_version,
+                        known.preview_url,
+                    )
+                }),
             )
         })
         .collect();
@@ -217,6 +247,13 @@ fn check_machines(bench: &Bench, kind: JobKind, place: &str) {
         JobKind::EnvCreate => assert_eq!((held.len(), backups), (2, 0), "{place}"),
         JobKind::SiteDelete => assert_eq!((held.len(), backups), (0, 0), "{place}"),
         JobKind::EnvDelete => assert_eq!((held.len(), backups), (1, 1), "{place}"),
+        // What was on the node is left to itself.
+        JobKind::SiteAbandon => assert_eq!((held.len(), backups), (2, 0), "{place}"),
+        JobKind::EnvAbandon => assert_eq!((held.len(), backups), (2, 1), "{place}"),
+        JobKind::EnvReaddress => {
+            let urls: Vec<_> = held.values().map(|known| known.url.contains("192-0-2-99")).collect();
+            assert_eq!(urls, [true], "{place}");
+        }
         JobKind::BackupCreate => assert_eq!((held.len(), backups), (1, 1), "{place}"),
         JobKind::EnvRestore => {
             let content = held.values().map(|known| known.content.as_str()).collect::<Vec<_>>();

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use domain_kernel::{BackupId, EnvironmentId, JobId, NodeId, SiteId};
-use jobs::{Outcome, RetryPolicy, RunEnd, Workflow};
+use jobs::{Job, JobCatalog, JobFilter, JobKind, Outcome, PageRequest, RetryPolicy, RunEnd, Workflow};
+use nodes_domain::NodeStatus;
 use operations::{
-    BackupCreate, BackupKeeper, BackupStorages, CreateEnv, CreateSite, EnvCreate, EnvDelete, EnvRestore, NodesService,
-    SiteCreate, SiteDelete, SiteDeps, SiteWork, SitesService,
+    BackupCreate, BackupKeeper, BackupStorages, CreateEnv, CreateSite, EnvCreate, EnvDelete, EnvReaddress, EnvRestore,
+    NodesService, PreviewKeeper, SiteCreate, SiteDelete, SiteDeps, SiteWork, SitesService,
 };
 use sites_domain::{
     Backup, BackupScope, CreatedInSite, Environment, EnvironmentStatus, EnvironmentType, Site, SiteStatus,
@@ -81,6 +82,7 @@ impl SiteBench {
             probe,
             secrets: Arc::new(FakeSecretBox),
             storages: storages.clone(),
+            preview_domain: None,
         };
         Self {
             rows,
@@ -107,6 +109,9 @@ impl SiteBench {
             Arc::new(EnvDelete::new(work())),
             Arc::new(BackupCreate::new(work())),
             Arc::new(EnvRestore::new(work())),
+            Arc::new(EnvReaddress::new(work())),
+            Arc::new(SiteDelete::abandoning(work())),
+            Arc::new(EnvDelete::abandoning(work())),
         ]
     }
 
@@ -137,6 +142,40 @@ pub(crate) fn staging_request(slug: &str, source: EnvironmentId) -> CreateEnv {
 }
 
 impl Bench {
+    /// The keeper of preview URLs.
+    pub(crate) fn preview_keeper(&self) -> PreviewKeeper {
+        PreviewKeeper::new(self.sites.service.clone(), self.jobs.clone(), self.clock.clone())
+    }
+
+    /// Gives a node's machine another address, as the reconciler finds it.
+    pub(crate) fn readdress(&self, node_id: NodeId, address: &str) {
+        let mut node = self.node(node_id);
+        let target = node.target.as_mut().expect("the node has an address");
+        target.public_ip = Some(address.parse().unwrap());
+        self.nodes.put(node);
+    }
+
+    /// Makes a node one that does not answer.
+    pub(crate) fn set_node_status(&self, node_id: NodeId, status: NodeStatus) {
+        let mut node = self.node(node_id);
+        node.status = status;
+        self.nodes.put(node);
+    }
+
+    /// The jobs of a kind, newest first.
+    pub(crate) async fn jobs_of(&self, kind: JobKind) -> Vec<Job> {
+        let filter = JobFilter {
+            kind: Some(kind),
+            ..JobFilter::default()
+        };
+        let page = PageRequest {
+            limit: 100,
+            after: None,
+        };
+        let found = self.jobs.jobs(&filter, &page).await.unwrap();
+        found.items.into_iter().map(|view| view.job).collect()
+    }
+
     /// Asks for a site; its job waits.
     pub(crate) async fn asked_site(&self, slug: &str) -> CreatedInSite {
         let created = self.sites.service.create_site(site_request(slug), None, None).await;

@@ -31,6 +31,8 @@ store_tests! {
         assert_eq!((account.id, account.email, account.created_at), (id, email("ops@example.test"), db.now()));
         assert_eq!(account.password_hash.as_str(), "$argon2id$first");
         assert!(db.store.account_by_email(&email("else@example.test")).await.unwrap().is_none());
+        assert_eq!(db.store.account_email(id).await.unwrap(), Some(email("ops@example.test")));
+        assert_eq!(db.store.account_email(AccountId::generate()).await.unwrap(), None);
         assert_eq!(db.store.account_count().await.unwrap(), 1);
     }
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use domain_kernel::NodeId;
 use futures_util::FutureExt;
-use jobs::{EventFeed, EventWatch, JobCatalog, JobKind, JobStore, LogStream, NewEvent, NewJob, Outcome};
+use jobs::{
+    EventFeed, EventKind, EventWatch, JobCatalog, JobKind, JobStore, LogStream, NewEvent, NewJob, Outcome,
+    TaskProgress, TaskStatus,
+};
 use nodes_domain::{NodeStatus, NodeStore};
 
 use crate::support::{TestDatabase, store_tests};
@@ -53,6 +56,30 @@ store_tests! {
         let lines: Vec<_> = newest.iter().map(|event| event.data["line"].as_str().unwrap()).collect();
         assert_eq!(lines, ["b", "c"]);
         assert!(db.store.last_seq().await.unwrap() > newest[1].seq);
+    }
+
+    async fn the_course_of_a_job_is_all_but_its_log(db) {
+        let (_, claim) = db.running_job().await;
+        tell(&db, &claim, "a").await;
+        db.store.step_started(&claim, 0, "acquire").await.unwrap();
+        let task = TaskProgress {
+            name: "Unpack".to_owned(),
+            status: TaskStatus::Ok,
+            duration_ms: Some(5),
+            message: None,
+        };
+        db.store.append(&claim, NewEvent::task("acquire", &task)).await.unwrap();
+        tell(&db, &claim, "b").await;
+        db.running_job().await;
+        let kinds = async |limit| -> Vec<EventKind> {
+            let course = db.store.course(claim.job_id, limit).await.unwrap();
+            course.iter().map(|event| event.kind).collect()
+        };
+        let all = kinds(100).await;
+        assert!(all.len() > 2 && !all.contains(&EventKind::Log), "{all:?}");
+        assert_eq!(all[all.len() - 2..], [EventKind::Step, EventKind::Task]);
+        // The newest ones, where there are more.
+        assert_eq!(kinds(1).await, [EventKind::Task]);
     }
 
     async fn who_watches_is_told_of_every_commit_of_events_and_of_nothing_else(db) {

@@ -24,6 +24,7 @@ mod migrations;
 mod nodes;
 mod open;
 mod outcomes;
+mod overview;
 mod postgres;
 mod recovery;
 mod remote;

@@ -57,6 +57,28 @@ async fn node_statuses(db: &TestDatabase, id: NodeId) -> Vec<String> {
 }
 
 store_tests! {
+    async fn names_are_those_of_the_newest_nodes_and_of_those_that_are_asked_for(db) {
+        let first = active_node(&db).await;
+        let second = active_node(&db).await;
+        let third = active_node(&db).await;
+        let version = db.node(third).await.state_version;
+        let leaves = NodeStatus::Decommissioning;
+        db.store.enqueue(third, version, leaves, decommission(third), false).await.unwrap();
+        let claim = db.claim().await.unwrap().claim;
+        let change = NodeChange::status(NodeStatus::Decommissioned);
+        db.store.settle_job(&claim, &Outcome::Succeeded, third, change).await.unwrap();
+        let named = async |ids: &[NodeId], newest| -> Vec<NodeId> {
+            let names = db.store.node_names(ids, newest).await.unwrap();
+            names.into_iter().map(|(id, _)| id).collect()
+        };
+        assert_eq!(named(&[], 10).await, [second, first]);
+        assert_eq!(named(&[], 1).await, [second]);
+        assert_eq!(named(&[first, second, NodeId::generate()], 1).await, [second, first]);
+        assert_eq!(named(&[third, third], 0).await, [third], "one that is gone has a name still");
+        let node = db.node(first).await;
+        assert_eq!(db.store.node_names(&[first], 0).await.unwrap(), [(first, node.name)]);
+    }
+
     async fn a_new_node_is_provisioning_with_a_job_that_waits(db) {
         let (id, job_id) = db.create_node().await;
         let node = db.node(id).await;

@@ -37,6 +37,7 @@ fn cases() -> Vec<&'static Case> {
         crate::nodes::CASES,
         crate::open::CASES,
         crate::outcomes::CASES,
+        crate::overview::CASES,
         crate::recovery::CASES,
         crate::remote::CASES,
         crate::retention::CASES,

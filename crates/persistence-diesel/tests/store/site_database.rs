@@ -94,7 +94,8 @@ store_tests! {
         let expire = Change::Backup(backup, BackupChange::Status(BackupStatus::Expired));
         world.sites.apply(vec![], vec![expire], by).await.unwrap();
         let version = Change::WordPressVersion(made.environment, "7.1.1".to_owned());
-        world.sites.apply(vec![], vec![version], by).await.unwrap();
+        let elsewhere = Change::PreviewUrl(made.environment, "http://elsewhere.test".to_owned());
+        world.sites.apply(vec![], vec![version, elsewhere], by).await.unwrap();
         world.sites.record_login_shown(made.environment, world.account).await.unwrap();
         let log = lines(&world).await;
         let told: Vec<_> = log

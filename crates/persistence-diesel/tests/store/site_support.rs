@@ -8,7 +8,7 @@ use nodes_domain::{NodeChange, NodeStatus, NodeStore};
 use serde_json::Value;
 use sites_domain::{
     Backup, BackupScope, BackupTrigger, Change, CreatedInSite, Environment, EnvironmentStatus, EnvironmentType,
-    NewBackup, NewEnvironment, NewSite, Site, SiteStatus, SiteStore,
+    NewBackup, NewEnvironment, NewSite, OverviewStore, Site, SiteStatus, SiteStore,
 };
 use test_support::{ManualClock, MemoryJobs, MemoryNodes, MemorySites};
 
@@ -46,6 +46,7 @@ pub(crate) use site_tests;
 /// The stores that a test of sites needs, on one thing.
 pub(crate) struct World {
     pub(crate) sites: Arc<dyn SiteStore>,
+    pub(crate) overview: Arc<dyn OverviewStore>,
     pub(crate) nodes: Arc<dyn NodeStore>,
     pub(crate) queue: Arc<dyn JobStore>,
     pub(crate) catalog: Arc<dyn JobCatalog>,
@@ -69,6 +70,7 @@ impl World {
         let store = Arc::new(database.store.clone());
         Self {
             sites: store.clone(),
+            overview: store.clone(),
             nodes: store.clone(),
             queue: store.clone(),
             catalog: store,
@@ -82,8 +84,10 @@ impl World {
         let clock = Arc::new(ManualClock::new());
         let jobs = Arc::new(MemoryJobs::new(clock.clone()));
         let nodes = Arc::new(MemoryNodes::new(clock.clone(), jobs.clone()));
+        let sites = Arc::new(MemorySites::new(clock.clone(), jobs.clone(), nodes.clone()));
         Self {
-            sites: Arc::new(MemorySites::new(clock.clone(), jobs.clone(), nodes.clone())),
+            sites: sites.clone(),
+            overview: sites,
             nodes,
             queue: jobs.clone(),
             catalog: jobs,

@@ -157,6 +157,21 @@ site_tests! {
         assert_eq!(world.sites.site_count().await.unwrap(), 2);
     }
 
+    async fn names_are_those_of_the_newest_sites_and_of_those_that_are_asked_for(world) {
+        let first = world.active_site("first").await.site;
+        let second = world.active_site("second").await.site;
+        let named = async |ids: &[SiteId], newest| -> Vec<SiteId> {
+            let names = world.sites.site_names(ids, newest).await.unwrap();
+            names.into_iter().map(|(id, _)| id).collect()
+        };
+        assert_eq!(named(&[], 10).await, [second, first]);
+        assert_eq!(named(&[], 1).await, [second]);
+        assert_eq!(named(&[first, second, SiteId::generate()], 1).await, [second, first]);
+        assert_eq!(named(&[first], 0).await, [first]);
+        let site = world.site(first).await;
+        assert_eq!(world.sites.site_names(&[first], 0).await.unwrap(), [(first, site.name)]);
+    }
+
     async fn an_environment_needs_an_active_node_and_a_site(world) {
         let (node, _) = world.active_node().await;
         let version = world.nodes.node(node).await.unwrap().unwrap().state_version;
@@ -272,7 +287,7 @@ site_tests! {
     async fn a_status_that_the_state_machine_does_not_lead_to_is_refused(world) {
         let made = world.active_site("shop").await;
         is_conflict(world.apply(vec![Change::SiteStatus(made.site, SiteStatus::Creating)]).await, "site");
-        for status in [EnvironmentStatus::Creating, EnvironmentStatus::Cloning, EnvironmentStatus::Failed] {
+        for status in [EnvironmentStatus::Creating, EnvironmentStatus::Cloning] {
             is_conflict(world.apply(vec![Change::EnvironmentStatus(made.environment, status)]).await, "environment");
         }
         world.apply(vec![Change::EnvironmentStatus(made.environment, EnvironmentStatus::Deleting)]).await.unwrap();
@@ -401,6 +416,44 @@ site_tests! {
         let second = world.sites.sites(&PageRequest { limit: 2, after: first.next.clone() }).await.unwrap();
         let seen: Vec<_> = first.items.iter().chain(&second.items).map(|site| site.id).collect();
         assert_eq!((seen, second.next), (expected, None));
+    }
+
+    async fn the_environments_of_a_node_are_found_whatever_their_site_and_status(world) {
+        let made = world.active_site("shop").await;
+        let other = world.active_site("other").await;
+        let second = world.ask_for_site("second", made.node).await.unwrap();
+        let on = async |node| {
+            let found = world.sites.environments_on(node).await.unwrap();
+            found.into_iter().map(|environment| (environment.id, environment.status)).collect::<Vec<_>>()
+        };
+        assert_eq!(on(made.node).await, [
+            (made.environment, EnvironmentStatus::Active),
+            (second.environment_id, EnvironmentStatus::Creating),
+        ], "oldest first");
+        assert_eq!(on(other.node).await, [(other.environment, EnvironmentStatus::Active)]);
+        assert_eq!(on(NodeId::generate()).await, []);
+    }
+
+    async fn an_environment_answers_elsewhere_as_soon_as_its_job_says_so(world) {
+        let made = world.active_site("shop").await;
+        let before = world.environment(made.environment).await;
+        world.sites.enqueue(vec![], vec![], new_job(JobKind::EnvReaddress, &made), None).await.unwrap();
+        let claim = world.claim().await;
+        world.clock.advance(SECOND);
+        let moved = Change::PreviewUrl(made.environment, "http://elsewhere.test".to_owned());
+        world.sites.change_in_job(&claim, vec![moved.clone(), moved]).await.unwrap();
+        let after = world.environment(made.environment).await;
+        assert_eq!((after.preview_url.as_str(), after.status), ("http://elsewhere.test", before.status));
+        assert_eq!((after.state_version, after.updated_at), (before.state_version + 1, world.now()), "no change is no version");
+        let failed = vec![
+            Change::EnvironmentStatus(made.environment, EnvironmentStatus::Failed),
+            Change::SiteStatus(made.site, SiteStatus::Failed),
+        ];
+        world.sites.settle_job(&claim, &Outcome::Failed(failure("not there")), failed).await.unwrap();
+        assert_eq!(world.environment(made.environment).await.status, EnvironmentStatus::Failed);
+        assert_eq!(world.site(made.site).await.status, SiteStatus::Failed);
+        let unknown = Change::PreviewUrl(EnvironmentId::generate(), "http://x.test".to_owned());
+        is_missing(world.apply(vec![unknown]).await, "environment");
     }
 
     async fn a_schedule_is_kept_and_given_up(world) {

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use domain_kernel::{AccountId, JobId, NodeId};
 use jobs::{
-    CancelReply, Event, EventFeed, EventFilter, EventWatch, JobCatalog, JobCounts, JobFilter, JobStatus, JobView, Page,
-    PageRequest, StoreError,
+    CancelReply, Event, EventFeed, EventFilter, EventKind, EventWatch, JobCatalog, JobCounts, JobFilter, JobStatus,
+    JobView, Page, PageRequest, StoreError,
 };
 use tokio::sync::watch;
 
@@ -57,6 +57,13 @@ impl JobCatalog for MemoryJobs {
             .collect();
         let skipped = of_job.len().saturating_sub(limit as usize);
         Ok(of_job.into_iter().skip(skipped).cloned().collect())
+    }
+
+    async fn course(&self, job_id: JobId, limit: u32) -> Result<Vec<Event>, StoreError> {
+        let mut of_job = self.latest_events(job_id, u32::MAX).await?;
+        of_job.retain(|event| event.kind != EventKind::Log);
+        let skipped = of_job.len().saturating_sub(limit as usize);
+        Ok(of_job.split_off(skipped))
     }
 
     async fn last_seq(&self) -> Result<i64, StoreError> {

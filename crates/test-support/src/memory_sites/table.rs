@@ -124,6 +124,13 @@ impl Tables {
                     touch(environment, now);
                 }
             }
+            Change::PreviewUrl(id, url) => {
+                let environment = self.environment(id)?;
+                if environment.preview_url != url {
+                    environment.preview_url = url;
+                    touch(environment, now);
+                }
+            }
             Change::Schedule(id, schedule) => {
                 let environment = self.environment(id)?;
                 environment.backup_schedule = schedule;

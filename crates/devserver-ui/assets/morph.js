@@ -1,0 +1,69 @@
+// Makes one tree of elements like another and touches nothing that is alike already: focus, selection, what is typed, what
+// is folded out and how far something is scrolled stay.
+//
+// Children are matched by `id` or `data-key`, others in their order. What has `data-kept` stays as it is, even where the
+// other tree lacks it: forms that somebody may be writing into, and what was said about the last request. Without a key of
+// its own it is known by what it is.
+
+/** Attributes that a page's user changes. */
+const OWN = new Set(["open", "value", "checked"]);
+
+export function morph(shown, fresh) {
+  if (shown.isEqualNode(fresh)) return;
+  takeAttributes(shown, fresh);
+  const known = new Map();
+  for (const child of shown.children) if (keyOf(child)) known.set(keyOf(child), child);
+  const wantedKeys = new Set([...fresh.children].map(keyOf));
+  let next = shown.firstChild;
+  for (const wanted of [...fresh.childNodes]) {
+    while (next && isKept(next) && !wantedKeys.has(keyOf(next))) next = next.nextSibling;
+    const key = keyOf(wanted);
+    const match = key ? known.get(key) : next && !keyOf(next) && isAlike(next, wanted) ? next : undefined;
+    if (!match) {
+      shown.insertBefore(document.adoptNode(wanted), next);
+      continue;
+    }
+    known.delete(key);
+    if (match === next) next = next.nextSibling;
+    else shown.insertBefore(match, next);
+    take(match, wanted);
+  }
+  while (next) {
+    const gone = next;
+    next = next.nextSibling;
+    if (!isKept(gone)) gone.remove();
+  }
+}
+
+function take(shown, fresh) {
+  if (isKept(shown)) return;
+  if (shown.nodeType !== Node.ELEMENT_NODE) {
+    if (shown.data !== fresh.data) shown.data = fresh.data;
+  } else if (shown.nodeName !== fresh.nodeName) {
+    shown.replaceWith(document.adoptNode(fresh));
+  } else {
+    morph(shown, fresh);
+  }
+}
+
+function takeAttributes(shown, fresh) {
+  for (const { name, value } of fresh.attributes) {
+    if (!OWN.has(name) && shown.getAttribute(name) !== value) shown.setAttribute(name, value);
+  }
+  for (const { name } of [...shown.attributes]) {
+    if (!OWN.has(name) && !fresh.hasAttribute(name)) shown.removeAttribute(name);
+  }
+}
+
+function isAlike(shown, fresh) {
+  return shown.nodeType === fresh.nodeType && shown.nodeName === fresh.nodeName;
+}
+
+function keyOf(node) {
+  if (node.nodeType !== Node.ELEMENT_NODE) return undefined;
+  return node.id || node.dataset.key || (isKept(node) ? `${node.nodeName}.${node.className}` : undefined);
+}
+
+function isKept(node) {
+  return node.nodeType === Node.ELEMENT_NODE && "kept" in node.dataset;
+}

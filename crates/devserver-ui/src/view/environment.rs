@@ -1,0 +1,218 @@
+//! An environment with its backups, on the page of its site.
+
+use domain_kernel::{NodeId, Timestamp};
+use serde::Serialize;
+use sites_domain::{
+    BackupSchedule, BackupScope, Environment, EnvironmentStatus, EnvironmentType, PromotionPreset, Site, SiteStatus,
+};
+
+use super::backup::{BackupRow, scope_words};
+use super::when::When;
+
+/// A node that something lives on.
+#[derive(Clone, Serialize)]
+pub(crate) struct NodeLink {
+    id: String,
+    name: String,
+}
+
+impl NodeLink {
+    /// A node by its name.
+    pub(crate) fn new(id: NodeId, name: &str) -> Self {
+        Self {
+            id: id.to_string(),
+            name: name.to_owned(),
+        }
+    }
+}
+
+/// Where an environment answers.
+#[derive(Serialize)]
+pub(crate) struct Preview {
+    url: String,
+    /// The same without `http://`, to be read.
+    host: String,
+}
+
+impl Preview {
+    pub(crate) fn new(environment: &Environment) -> Self {
+        let url = environment.preview_url.clone();
+        Self {
+            host: url.trim_start_matches("http://").to_owned(),
+            url,
+        }
+    }
+}
+
+/// An environment.
+#[derive(Serialize)]
+pub(crate) struct EnvironmentCard {
+    id: String,
+    short_id: String,
+    name: String,
+    slug: String,
+    is_production: bool,
+    type_words: &'static str,
+    status: EnvironmentStatus,
+    status_words: &'static str,
+    preview: Preview,
+    node: NodeLink,
+    wordpress_version: Option<String>,
+    /// Whether its WordPress can be asked for its version.
+    is_active: bool,
+    /// The name of what it is a copy of.
+    source: Option<String>,
+    preset_words: Option<&'static str>,
+    schedule: Option<String>,
+    created: When,
+    actions: Actions,
+    backups: Vec<BackupRow>,
+    is_first: bool,
+    /// Where the page with the next older backups begins.
+    next: Option<String>,
+}
+
+/// What can be asked of it now.
+#[derive(Serialize)]
+struct Actions {
+    copy: bool,
+    backup: bool,
+    reset: bool,
+    delete: bool,
+}
+
+/// Backups of an environment, as much as a page shows.
+pub(crate) struct BackupsShown {
+    pub(crate) rows: Vec<BackupRow>,
+    pub(crate) is_first: bool,
+    pub(crate) next: Option<String>,
+}
+
+impl EnvironmentCard {
+    /// An environment of this site, among all of the site's.
+    pub(crate) fn new(
+        environment: &Environment,
+        site: &Site,
+        all: &[Environment],
+        node: NodeLink,
+        backups: BackupsShown,
+        now: Timestamp,
+    ) -> Self {
+        let is_active = environment.status == EnvironmentStatus::Active;
+        let is_production = environment.id == site.primary_environment_id;
+        let source = environment.source_environment_id.map(|id| {
+            let source = all.iter().find(|known| known.id == id);
+            source.map_or_else(
+                || "an environment that is gone".to_owned(),
+                |source| source.name.as_str().to_owned(),
+            )
+        });
+        Self {
+            id: environment.id.to_string(),
+            short_id: environment.short_id.to_string(),
+            name: environment.name.as_str().to_owned(),
+            slug: environment.slug.as_str().to_owned(),
+            is_production,
+            type_words: type_words(environment.environment_type),
+            status: environment.status,
+            status_words: status_words(environment.status),
+            preview: Preview::new(environment),
+            node,
+            wordpress_version: environment.wordpress_version.clone(),
+            is_active,
+            source,
+            preset_words: environment.promotion_preset.map(preset_words),
+            schedule: environment.backup_schedule.as_ref().map(schedule_words),
+            created: When::new(environment.created_at, now),
+            actions: Actions {
+                copy: is_active && site.status == SiteStatus::Active,
+                backup: is_active,
+                reset: environment.status == EnvironmentStatus::Failed,
+                delete: !is_production && is_resting(site, environment),
+            },
+            backups: backups.rows,
+            is_first: backups.is_first,
+            next: backups.next,
+        }
+    }
+}
+
+/// Whether no job that changes it is at work on an environment or its site.
+pub(crate) fn is_resting(site: &Site, environment: &Environment) -> bool {
+    SiteStatus::RESTING.contains(&site.status) && EnvironmentStatus::RESTING.contains(&environment.status)
+}
+
+/// What an environment is for.
+pub(crate) const fn type_words(environment_type: EnvironmentType) -> &'static str {
+    match environment_type {
+        EnvironmentType::Production => "Production",
+        EnvironmentType::Staging => "Staging",
+        EnvironmentType::Clone => "Clone",
+    }
+}
+
+const fn status_words(status: EnvironmentStatus) -> &'static str {
+    match status {
+        EnvironmentStatus::Creating => "Being created",
+        EnvironmentStatus::Active => "Active",
+        EnvironmentStatus::Cloning => "Being copied",
+        EnvironmentStatus::Restoring => "Being restored",
+        EnvironmentStatus::Deleting => "Being deleted",
+        EnvironmentStatus::Failed => "Failed",
+    }
+}
+
+/// What a later promotion leaves as it is in production.
+pub(crate) const fn preset_words(preset: PromotionPreset) -> &'static str {
+    match preset {
+        PromotionPreset::ContentProtect => "Posts, pages, comments and uploads",
+        PromotionPreset::CommerceProtect => "Those, and orders, customers and stock",
+    }
+}
+
+fn schedule_words(schedule: &BackupSchedule) -> String {
+    let BackupSchedule {
+        every_hours,
+        keep_days,
+        backup_scope,
+    } = schedule;
+    let every = match every_hours {
+        1 => "every hour".to_owned(),
+        24 => "every day".to_owned(),
+        hours if hours % 24 == 0 => format!("every {} days", hours / 24),
+        hours => format!("every {hours} hours"),
+    };
+    let days = if *keep_days == 1 { "day" } else { "days" };
+    let what = match backup_scope {
+        BackupScope::Full => "",
+        BackupScope::Db | BackupScope::Files => scope_words(*backup_scope),
+    };
+    let what = if what.is_empty() {
+        String::new()
+    } else {
+        format!(", {}", what.to_lowercase())
+    };
+    format!("{every}, kept {keep_days} {days}{what}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_is_told_in_a_few_words() {
+        for (every_hours, keep_days, backup_scope, words) in [
+            (1, 1, BackupScope::Full, "every hour, kept 1 day"),
+            (24, 14, BackupScope::Full, "every day, kept 14 days"),
+            (48, 14, BackupScope::Db, "every 2 days, kept 14 days, database only"),
+            (36, 14, BackupScope::Files, "every 36 hours, kept 14 days, files only"),
+        ] {
+            let schedule = BackupSchedule {
+                every_hours,
+                keep_days,
+                backup_scope,
+            };
+            assert_eq!(schedule_words(&schedule), words);
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! `/`: what needs attention, counts, and the last day of jobs.
+
+use std::time::Duration;
+
+use domain_kernel::{Clock, JobErrorCode};
+use jobs::{Failure, JobKind, JobStore, NewJob, Outcome};
+use nodes_domain::{Guidance, NodeStatus, ReasonCode};
+use sites_domain::{BackupScope, Change, EnvironmentStatus, SiteStatus};
+
+use crate::panel::Panel;
+use crate::site_support::{Shop, text_of};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+impl Panel {
+    /// The overview as text, with single spaces.
+    async fn overview(&self) -> String {
+        let page = self.get("/").await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        text_of(&page.body)
+    }
+
+    /// A job on a shop's production environment that has ended.
+    async fn ended(&self, shop: Shop, kind: JobKind, outcome: Outcome) {
+        self.jobs
+            .enqueue(NewJob::on_environment(kind, shop.node, shop.site, shop.environment, 3));
+        let claim = self.claim().await;
+        self.jobs.finish(&claim, &outcome).await.unwrap();
+    }
+}
+
+fn failed() -> Outcome {
+    Outcome::Failed(Failure::new(JobErrorCode::BackupStorageFailed, "no answer"))
+}
+
+#[track_caller]
+fn assert_has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is missing in {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_installation_teaches_the_next_step() {
+    let panel = Panel::new().await;
+    let page = panel.get("/").await;
+    page.assert_has(&[
+        "<h1>Overview</h1>",
+        "href=\"/nodes\">Create a node</a>",
+        "aria-current=\"page\">Overview",
+    ]);
+    assert!(!page.has("id=\"calm\"") && !page.has("<svg") && !page.has("Needs attention"));
+    let text = text_of(&page.body);
+    assert_has(
+        &text,
+        &[
+            "Welcome. Here is what comes first.",
+            "No job is running.",
+            "No job ended in the last 24 hours.",
+        ],
+    );
+
+    let (node, _) = panel.create_node("web-1").await;
+    assert_has(
+        &panel.overview().await,
+        &["No node is active yet. Follow how it is set up", "0 running, 1 waiting"],
+    );
+    let claim = panel.claim().await;
+    panel.settle(&claim, node, Outcome::Succeeded, NodeStatus::Active).await;
+    panel.make_ready(node);
+    let page = panel.get("/").await;
+    page.assert_has(&["href=\"/sites\">Create a site</a>", "data-done"]);
+    assert!(!page.has("href=\"/nodes\">Create a node</a>"));
+
+    panel.site_on(node, "Corner shop", "corner-shop").await;
+    let page = panel.get("/").await;
+    assert!(!page.has("First steps"), "{}", page.body);
+    assert_has(
+        &text_of(&page.body),
+        &["Nothing needs attention.", "Every node is ready, no job is left failed"],
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_active_and_ready_is_told_with_its_reason_and_what_to_do() {
+    let panel = Panel::new().await;
+    let reason = |panel: &Panel, node, status, code: ReasonCode, seen: &str| {
+        panel.make_ready(node);
+        let mut changed = panel.nodes.get(node);
+        changed.status = status;
+        let readiness = changed.readiness.as_mut().unwrap();
+        readiness.is_ready = false;
+        readiness.reason_codes = vec![code];
+        readiness.guidance = vec![Guidance {
+            reason_code: code,
+            message: format!("{} {seen}", code.guidance()),
+        }];
+        panel.nodes.put(changed);
+    };
+    let (gone, _) = panel.active_node("web-1").await;
+    reason(
+        &panel,
+        gone,
+        NodeStatus::Unreachable,
+        ReasonCode::NodeUnreachable,
+        "Seen: no route.",
+    );
+    let (broken, _) = panel.active_node("web-2").await;
+    reason(
+        &panel,
+        broken,
+        NodeStatus::Active,
+        ReasonCode::RuntimeMissing,
+        "Missing: nginx.",
+    );
+    let (never, _) = panel.failed_node("web-3", "no bridge").await;
+    let page = panel.get("/").await;
+    for node in [gone, broken, never] {
+        page.assert_has(&[&format!("href=\"/nodes/{node}\"")]);
+    }
+    assert_has(
+        &text_of(&page.body),
+        &[
+            "4 things need attention.",
+            "Nodes 3",
+            "web-1 Unreachable",
+            "The machine does not answer SSH. Seen: no route. node_unreachable",
+            "Next: Check that it runs and that its SSH port is open, then provision the node again.",
+            "web-2 Not ready",
+            "missing or stopped on the machine. Missing: nginx. runtime_missing",
+            "Next: Provision the node again.",
+            "web-3 Failed",
+            "Jobs that failed in the last 7 days 1",
+            "Provisioning: web-3",
+            "The local provider cannot run on this host. LOCAL_PROVIDER_UNAVAILABLE",
+            "Next: Run pressluft doctor",
+            "Nodes3 1 active",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn failed_sites_environments_and_jobs_lead_to_where_they_are_put_right() {
+    let panel = Panel::new().await;
+    let shop = panel.shop().await;
+    let staging = panel.staging(shop, "Staging", "staging").await;
+    panel.ended(shop, JobKind::BackupCreate, failed()).await;
+    let change = Change::EnvironmentStatus(staging.environment_id, EnvironmentStatus::Failed);
+    sites_domain::SiteStore::apply(&*panel.site_rows, vec![], vec![change], None)
+        .await
+        .unwrap();
+    let page = panel.get("/").await;
+    page.assert_has(&[
+        &format!("href=\"{}\"", shop.path()),
+        "<bdi>Staging</bdi> of <bdi>Corner shop</bdi>",
+    ]);
+    assert_has(
+        &text_of(&page.body),
+        &[
+            "2 things need attention.",
+            "Failed environments 1",
+            "Backup: Corner shop",
+            "The backup storage did not take or give a backup. BACKUP_STORAGE_FAILED",
+        ],
+    );
+    // What a later job made up for is no concern any more.
+    panel.ended(shop, JobKind::BackupCreate, Outcome::Succeeded).await;
+    assert_has(&panel.overview().await, &["One thing needs attention."]);
+
+    let mut site = panel.site_rows.find_site(shop.site).unwrap();
+    site.status = SiteStatus::Failed;
+    panel.site_rows.put_site(site);
+    let text = panel.overview().await;
+    assert_has(&text, &["Failed sites 1", "If it works again, reset it."]);
+    assert!(
+        !text.contains("Failed environments"),
+        "they are told by their site: {text}"
+    );
+}
+
+#[tokio::test]
+async fn a_site_without_a_recent_backup_offers_one() {
+    let panel = Panel::new().await;
+    let shop = panel.shop().await;
+    assert_has(&panel.overview().await, &["Nothing needs attention."]);
+    let now = panel.clock.now();
+    let mut site = panel.site_rows.find_site(shop.site).unwrap();
+    site.created_at = now.minus(DAY + HOUR);
+    panel.site_rows.put_site(site);
+    let page = panel.get("/").await;
+    page.assert_has(&[&format!(
+        "href=\"{}?form=backup&amp;environment_id={}\" data-opens-dialog",
+        shop.path(),
+        shop.environment
+    )]);
+    let none = [
+        "Sites without a backup of the last 7 days 1",
+        "Nothing of it is backed up.",
+        "Backups0 none yet",
+    ];
+    assert_has(&text_of(&page.body), &none);
+    panel.put_backup(shop, shop.environment, BackupScope::Full);
+    assert_has(
+        &panel.overview().await,
+        &["Nothing needs attention.", "Backups1 27.2 MB stored"],
+    );
+    let mut backup = panel.site_rows.all_backups().remove(0);
+    backup.completed_at = Some(now.minus(DAY * 7 + HOUR));
+    panel.site_rows.put_backup(backup);
+    let old = ["newest 7 days ago", "Its newest backup is older than 7 days."];
+    assert_has(&panel.overview().await, &old);
+}
+
+#[tokio::test]
+async fn ten_of_a_kind_are_shown_and_the_rest_is_counted() {
+    let panel = Panel::new().await;
+    for count in 0..13 {
+        panel.failed_node(&format!("web-{count}"), "no bridge").await;
+    }
+    let page = panel.get("/").await;
+    assert_eq!(page.body.matches("id=\"attention-node-").count(), 10);
+    assert_eq!(page.body.matches("id=\"attention-job-").count(), 10);
+    page.assert_has(&[
+        "3 more: <a href=\"/nodes\">all nodes</a>",
+        "3 more: <a href=\"/jobs?status=failed\">all failed jobs</a>",
+    ]);
+    assert_has(&text_of(&page.body), &["26 things need attention.", "Nodes13 0 active"]);
+}
+
+#[tokio::test]
+async fn running_jobs_are_shown_with_what_they_work_on() {
+    let panel = Panel::new().await;
+    let shop = panel.shop().await;
+    let job = NewJob::on_environment(JobKind::BackupCreate, shop.node, shop.site, shop.environment, 3);
+    let id = panel.jobs.enqueue(job);
+    panel.create_node("web-2").await;
+    let claim = panel.claim().await;
+    assert_eq!(claim.job_id, id);
+    panel.jobs.step_started(&claim, 0, "stage").await.unwrap();
+    let page = panel.get("/").await;
+    page.assert_has(&[&format!("href=\"/jobs/{id}\">Backup</a>"), "<progress"]);
+    let text = [
+        "Running now Corner shop Backup running step 1 of 3",
+        "1 running, 1 waiting",
+    ];
+    assert_has(&text_of(&page.body), &text);
+    panel.jobs.finish(&claim, &Outcome::Succeeded).await.unwrap();
+    assert_has(&panel.overview().await, &["No job is running; 1 waits in the queue."]);
+}
+
+#[tokio::test]
+async fn the_last_day_is_drawn_by_the_hour_and_told_in_words() {
+    let panel = Panel::new().await;
+    let shop = panel.shop().await;
+    panel.clock.advance(HOUR);
+    panel.ended(shop, JobKind::BackupCreate, failed()).await;
+    panel.ended(shop, JobKind::BackupCreate, Outcome::Succeeded).await;
+    panel.ended(shop, JobKind::EnvRestore, Outcome::Cancelled).await;
+    panel.clock.advance(HOUR);
+    assert_eq!(panel.clock.now().to_string(), "2030-01-01T02:00:00Z");
+    let page = panel.get("/").await;
+    assert_eq!(page.body.matches("<rect class=\"slot\"").count(), 24);
+    assert_eq!(page.body.matches("<rect class=\"bar\"").count(), 4);
+    page.assert_has(&[
+        "role=\"img\" aria-label=\"Jobs that ended in the last 24 hours: 3 done, 1 failed, 1 cancelled. The most in one hour: 3, \
+         01:00 to 02:00 UTC.\"",
+        "<title>01:00 to 02:00 UTC: 1 done, 1 failed, 1 cancelled</title>",
+        "<title>02:00 to 03:00 UTC: no job ended</title>",
+        "<th scope=\"row\">01:00 to 02:00 UTC</th><td>1</td><td>1</td><td>1</td>",
+        "<th scope=\"row\">00:00 to 01:00 UTC</th><td>2</td><td>0</td><td>0</td>",
+    ]);
+}
+
+#[tokio::test]
+async fn what_is_said_to_screen_readers_changes_with_the_number_of_concerns() {
+    let panel = Panel::new().await;
+    let shop = panel.shop().await;
+    let said = |answer: &crate::panel::Answer| answer.text_of("data-say=\"attention\"").to_owned();
+    assert_eq!(said(&panel.get("/").await), "Nothing needs attention.");
+    panel.ended(shop, JobKind::BackupCreate, failed()).await;
+    assert_eq!(said(&panel.get("/").await), "One thing needs attention.");
+}

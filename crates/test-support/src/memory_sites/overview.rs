@@ -1,0 +1,205 @@
+//! The overview in memory, over the tables of [`MemorySites`] and the jobs and nodes beside them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain_kernel::Timestamp;
+use jobs::{Job, JobCatalog, JobFilter, JobStatus, JobView, PageRequest, StoreError};
+use nodes_domain::{Node, NodeStatus};
+use sites_domain::{
+    BackupStatus, Counted, EndedJobs, EnvironmentOfSite, EnvironmentStatus, NamedJob, Overview, OverviewCut,
+    OverviewStore, Site, SiteStatus, Totals, UnsavedSite,
+};
+
+use super::MemorySites;
+use super::table::Tables;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[async_trait]
+impl OverviewStore for MemorySites {
+    async fn overview(&self, cut: OverviewCut) -> Result<Overview, StoreError> {
+        let all = PageRequest {
+            limit: u32::MAX,
+            after: None,
+        };
+        let jobs = self.jobs.jobs(&JobFilter::default(), &all).await?.items;
+        let mut nodes = self.nodes.all();
+        nodes.sort_by_key(|node| std::cmp::Reverse(node.id));
+        self.at_once(|tables, _| {
+            Ok(Seen {
+                cut,
+                tables,
+                jobs: &jobs,
+                nodes: &nodes,
+            }
+            .overview())
+        })
+        .await
+    }
+}
+
+/// Everything in one moment; jobs and nodes newest first.
+struct Seen<'a> {
+    cut: OverviewCut,
+    tables: &'a Tables,
+    jobs: &'a [JobView],
+    nodes: &'a [Node],
+}
+
+impl Seen<'_> {
+    fn overview(&self) -> Overview {
+        Overview {
+            nodes: self.first(self.nodes.iter().filter(|node| is_in_trouble(node)).cloned()),
+            failed_jobs: self.named(|job| self.is_left_failed(job)),
+            failed_sites: self.first(
+                self.sites()
+                    .into_iter()
+                    .filter(|site| site.status == SiteStatus::Failed),
+            ),
+            failed_environments: self.failed_environments(),
+            unsaved_sites: self.first(self.sites().into_iter().filter_map(|site| self.unsaved(site))),
+            running_jobs: self.named(|job| job.status == JobStatus::Running),
+            totals: self.totals(),
+            ended: self.ended(),
+        }
+    }
+
+    fn first<T>(&self, found: impl Iterator<Item = T>) -> Counted<T> {
+        let mut items: Vec<T> = found.collect();
+        let count = items.len() as u64;
+        items.truncate(self.cut.limit as usize);
+        Counted { items, count }
+    }
+
+    fn sites(&self) -> Vec<Site> {
+        let mut sites = self.tables.sites.clone();
+        sites.sort_by_key(|site| std::cmp::Reverse(site.id));
+        sites
+    }
+
+    fn named(&self, is_wanted: impl Fn(&Job) -> bool) -> Counted<NamedJob> {
+        let wanted = self.jobs.iter().filter(|view| is_wanted(&view.job));
+        self.first(wanted.map(|view| {
+            NamedJob {
+                node: self.node_of(&view.job).map(|node| node.name.clone()),
+                site: self.site_of(&view.job).map(|site| site.name.clone()),
+                environment: self
+                    .environment_of(&view.job)
+                    .map(|environment| environment.name.clone()),
+                view: view.clone(),
+            }
+        }))
+    }
+
+    fn node_of(&self, job: &Job) -> Option<&Node> {
+        self.nodes.iter().find(|node| Some(node.id) == job.node_id)
+    }
+
+    fn site_of(&self, job: &Job) -> Option<&Site> {
+        self.tables.sites.iter().find(|site| Some(site.id) == job.site_id)
+    }
+
+    fn environment_of(&self, job: &Job) -> Option<&sites_domain::Environment> {
+        let mut stored = self.tables.environments.iter().map(|stored| &stored.environment);
+        stored.find(|environment| Some(environment.id) == job.environment_id)
+    }
+
+    fn is_left_failed(&self, job: &Job) -> bool {
+        let is_there = match job.environment_id {
+            Some(_) => self.environment_of(job).is_some(),
+            None => self
+                .node_of(job)
+                .is_some_and(|node| node.status != NodeStatus::Decommissioned),
+        };
+        let is_later = |later: &Job| {
+            let is_same = match job.environment_id {
+                Some(_) => later.environment_id == job.environment_id,
+                None => later.environment_id.is_none() && later.node_id == job.node_id,
+            };
+            is_same && later.kind == job.kind && later.id > job.id && later.status != JobStatus::Cancelled
+        };
+        job.status == JobStatus::Failed
+            && job.finished_at.is_some_and(|end| end >= self.cut.failed_since)
+            && is_there
+            && !self.jobs.iter().any(|view| is_later(&view.job))
+    }
+
+    fn failed_environments(&self) -> Counted<EnvironmentOfSite> {
+        let stored = self.tables.environments.iter().map(|stored| &stored.environment);
+        let mut failed: Vec<_> = stored
+            .filter(|environment| environment.status == EnvironmentStatus::Failed)
+            .filter_map(|environment| {
+                let site = self.tables.sites.iter().find(|site| site.id == environment.site_id)?;
+                (site.status != SiteStatus::Failed).then(|| EnvironmentOfSite {
+                    environment: environment.clone(),
+                    site: site.name.clone(),
+                })
+            })
+            .collect();
+        failed.sort_by_key(|found| std::cmp::Reverse(found.environment.id));
+        self.first(failed.into_iter())
+    }
+
+    fn unsaved(&self, site: Site) -> Option<UnsavedSite> {
+        let environment = self.tables.environments.iter().map(|stored| &stored.environment);
+        let mut production = environment.filter(|known| known.id == site.primary_environment_id);
+        let is_active = production.any(|known| known.status == EnvironmentStatus::Active);
+        let backups = self.tables.backups.iter().map(|stored| &stored.backup);
+        let newest_backup = backups
+            .filter(|backup| backup.environment_id == site.primary_environment_id)
+            .filter(|backup| backup.status == BackupStatus::Completed)
+            .filter_map(|backup| backup.completed_at)
+            .max();
+        let is_saved = newest_backup.is_some_and(|newest| newest >= self.cut.backed_up_since);
+        let is_old = site.created_at <= self.cut.made_before;
+        (is_active && is_old && !is_saved).then_some(UnsavedSite { site, newest_backup })
+    }
+
+    fn totals(&self) -> Totals {
+        let nodes = |is: fn(NodeStatus) -> bool| self.nodes.iter().filter(|node| is(node.status)).count() as u64;
+        let jobs = |status| self.jobs.iter().filter(|view| view.job.status == status).count() as u64;
+        let backups = self.tables.backups.iter().map(|stored| &stored.backup);
+        let stored: Vec<_> = backups
+            .filter(|backup| backup.status == BackupStatus::Completed)
+            .map(|backup| backup.size_bytes.unwrap_or_default())
+            .collect();
+        Totals {
+            nodes_active: nodes(|status| status == NodeStatus::Active),
+            nodes: nodes(|status| status != NodeStatus::Decommissioned),
+            sites: self.tables.sites.len() as u64,
+            environments: self.tables.environments.len() as u64,
+            jobs_running: jobs(JobStatus::Running),
+            jobs_queued: jobs(JobStatus::Queued),
+            backups: stored.len() as u64,
+            backup_bytes: stored.iter().sum(),
+        }
+    }
+
+    fn ended(&self) -> Vec<EndedJobs> {
+        let mut counted: BTreeMap<(i64, &'static str), EndedJobs> = BTreeMap::new();
+        for view in self.jobs {
+            let Some(end) = view.job.finished_at.filter(|end| *end >= self.cut.ended_since) else {
+                continue;
+            };
+            let hour = end.as_micros() - end.as_micros() % HOUR.as_micros() as i64;
+            let status = view.job.status;
+            let found = counted.entry((hour, status.as_str())).or_insert(EndedJobs {
+                hour: Timestamp::from_micros(hour),
+                status,
+                jobs: 0,
+            });
+            found.jobs += 1;
+        }
+        counted.into_values().collect()
+    }
+}
+
+fn is_in_trouble(node: &Node) -> bool {
+    match node.status {
+        NodeStatus::Unreachable | NodeStatus::Failed => true,
+        NodeStatus::Active => !node.readiness.as_ref().is_some_and(|seen| seen.is_ready),
+        NodeStatus::Provisioning | NodeStatus::Decommissioning | NodeStatus::Decommissioned => false,
+    }
+}

@@ -1,0 +1,350 @@
+// Sites, jobs and the overview, with a real node behind them: each test goes on where the one before left off.
+
+import assert from "node:assert/strict";
+
+import { launch, logIn, sendLogin } from "./lib/browser.mjs";
+import { eventually } from "./lib/client.mjs";
+import { EMAIL, PASSWORD } from "./lib/installation.mjs";
+import { look } from "./lib/look.mjs";
+import { Stage } from "./lib/stage.mjs";
+
+/** How long a node may take, and a job of a site, where nothing else leaves them the processor, in milliseconds. */
+const NODE_LIMIT = 600_000;
+const JOB_LIMIT = 180_000;
+
+/** A name that would do harm if it were taken for anything but text. */
+const HOSTILE = `<script>alert(1)</script>"'&\u{202E}gnp`;
+
+const stage = new Stage();
+
+/** What the tests have made so far. */
+const made = {};
+
+async function operator(options) {
+  const opened = await stage.newPage(options);
+  await logIn(opened.page);
+  return opened;
+}
+
+const client = () => stage.installation.client();
+const isLive = (page) => page.locator("[data-connection][data-state=live]").waitFor();
+const mark = (page) => page.evaluate(() => void (window.__mark = 1));
+const isMarked = (page) => page.evaluate(() => window.__mark === 1);
+const environment = (page, id) => page.locator(`[data-environment="${id}"]`);
+const sitePage = () => `/sites/${made.site}`;
+
+/** Opens the menu of an environment and chooses from it. */
+async function choose(page, id, words) {
+  const card = environment(page, id);
+  await card.locator("details.menu > summary").click();
+  await card.locator(".menu-items").getByText(words, { exact: true }).click();
+}
+
+/** The newest job of the site. */
+async function newestJob(api) {
+  return (await api.read(`/api/jobs?site_id=${made.site}&limit=1`)).items[0];
+}
+
+/** The lines of a job's log as its events tell them. That a task began is of no interest once something came after it. */
+async function linesOf(api, job) {
+  const events = await api.eventsOfJob(job);
+  const lines = events.filter(({ kind, data }) => kind === "log" || (kind === "task" && data.status !== "started"));
+  return lines.map(({ seq }) => `line-${seq}`);
+}
+
+const shownLines = (page) => page.locator("#log > li").evaluateAll((items) => items.map((item) => item.dataset.key));
+
+/** Waits for the newest job of the site to be another than before and to succeed. */
+async function succeeded(api, before) {
+  const job = await eventually("the job", 15_000, async () => {
+    const newest = await newestJob(api);
+    return newest && newest.id !== before && newest;
+  });
+  const ended = await api.endOfJob(job.id);
+  assert.equal(ended.status, "succeeded", JSON.stringify(ended));
+  return ended;
+}
+
+stage.test("a fresh installation says what comes first, on every page", async () => {
+  const { page, problems } = await stage.newPage();
+  await page.goto("/login");
+  await look(page, "login");
+  await logIn(page);
+  await page.getByRole("heading", { name: "First steps" }).waitFor();
+  await look(page, "overview-empty");
+  for (const [path, words] of [["/nodes", "No nodes yet"], ["/sites", "No sites yet"], ["/jobs", "No jobs yet"]]) {
+    await page.goto(path);
+    await page.getByText(words).waitFor();
+    await look(page, `${path.slice(1)}-empty`);
+  }
+  const paths = ["/environments", "/backups", "/sites/", "/sites/x/y", "/nodes/none", "/jobs/none", "/sites/none"];
+  for (const path of paths) assert.equal((await page.goto(path)).status(), 404, path);
+  await look(page, "not-found");
+  assert.deepEqual(problems.filter((problem) => !/status of 404/.test(problem)), []);
+});
+
+stage.test("a local node is asked for and becomes ready while its page is open", async () => {
+  const { page, problems } = await operator();
+  await page.goto("/nodes");
+  await page.locator("#name").fill(HOSTILE);
+  await page.getByRole("button", { name: "Create Local Node", exact: true }).click();
+  const link = page.locator("[data-nodes] h3 a").first();
+  assert.equal((await link.innerText()).trim(), HOSTILE);
+  await look(page, "nodes-provisioning");
+  await link.click();
+  await isLive(page);
+  await mark(page);
+  await look(page, "node-provisioning");
+  await page.locator(".page-head .pill[data-tone=active]").waitFor({ timeout: NODE_LIMIT });
+  await page.getByText("Ready for sites").first().waitFor();
+  assert(await isMarked(page), "the page was loaded anew");
+  made.node = new URL(page.url()).pathname.split("/")[2];
+  await look(page, "node-ready");
+  await page.goto("/nodes");
+  await look(page, "nodes-ready");
+  await page.goto("/");
+  await page.getByText("done").first().waitFor();
+  await look(page, "overview-node-only");
+  assert.deepEqual(problems, []);
+}, NODE_LIMIT + 120_000);
+
+stage.test("a site is asked for, is followed without a reload, and its preview is a WordPress", async () => {
+  const { page, problems } = await operator();
+  await page.goto("/sites");
+  await page.locator("#site-name").pressSequentially("Café Zürich & Co.");
+  assert.equal(await page.locator("#site-slug").inputValue(), "cafe-zurich-co");
+  await page.locator("#site-name").fill(HOSTILE);
+  await page.locator("#site-slug").fill("shop");
+  await page.getByRole("button", { name: "Create site" }).click();
+  await page.waitForURL(/\/sites\/[0-9a-f-]+$/);
+  made.site = new URL(page.url()).pathname.split("/")[2];
+  assert.equal((await page.locator("h1").innerText()).trim(), HOSTILE);
+  await isLive(page);
+  await mark(page);
+  await look(page, "site-creating");
+  await page.locator(".site-title .pill[data-tone=active]").waitFor({ timeout: JOB_LIMIT });
+  assert(await isMarked(page), "the page was loaded anew");
+  const card = page.locator("[data-environment]").first();
+  made.production = await card.getAttribute("data-environment");
+  await page.reload();
+  await card.locator("[data-ask]", { hasText: /^\d+\.\d+/ }).waitFor();
+  await look(page, "site-active");
+
+  const api = await client();
+  const { public_ip: address } = await api.read(`/api/nodes/${made.node}`);
+  const browser = await launch([`--host-resolver-rules=MAP *.sslip.io ${address}`]);
+  try {
+    const preview = await browser.newPage();
+    const answer = await preview.goto(await card.locator("a.preview").getAttribute("href"));
+    assert.equal(answer.status(), 200);
+    assert.match(await preview.locator("meta[name=generator]").getAttribute("content"), /WordPress/);
+  } finally {
+    await browser.close();
+  }
+  assert.deepEqual(problems, []);
+}, JOB_LIMIT + 120_000);
+
+stage.test("a copy, a backup and a restore are asked for in dialogs and done", async () => {
+  const { page, problems } = await operator();
+  const api = await client();
+  await page.goto(sitePage());
+  await isLive(page);
+  let before = (await newestJob(api)).id;
+
+  await choose(page, made.production, "New environment from it");
+  const dialog = page.getByRole("dialog");
+  await dialog.locator("#environment-name").pressSequentially("Try out");
+  assert.equal(await dialog.locator("#environment-slug").inputValue(), "try-out");
+  await look(page, "dialog-environment");
+  await dialog.getByRole("button", { name: "Create environment" }).click();
+  await dialog.waitFor({ state: "hidden" });
+  made.copy = (await succeeded(api, before)).environment_id;
+  await environment(page, made.copy).locator(".pill[data-tone=active]").first().waitFor();
+
+  before = (await newestJob(api)).id;
+  await choose(page, made.production, "New backup");
+  await look(page, "dialog-backup");
+  await dialog.getByRole("button", { name: "Take a backup" }).click();
+  await succeeded(api, before);
+  const backup = environment(page, made.production).locator("[data-backup][data-status=completed]");
+  await backup.waitFor();
+  await look(page, "site-with-backup");
+
+  before = (await newestJob(api)).id;
+  await backup.getByRole("link", { name: /^Restore/ }).click();
+  assert.match(await dialog.innerText(), /checkpoint backup is taken first/);
+  await look(page, "dialog-restore");
+  await page.keyboard.press("Escape");
+  await dialog.waitFor({ state: "hidden" });
+  assert.equal((await newestJob(api)).id, before, "a restore was asked for");
+  await backup.getByRole("link", { name: /^Restore/ }).click();
+  await dialog.getByRole("button", { name: "Restore this backup" }).click();
+  assert.equal((await succeeded(api, before)).job_type, "env_restore");
+  await page.locator(".site-title .pill[data-tone=active]").waitFor();
+  // The checkpoint is a backup like any other.
+  await environment(page, made.production).locator("[data-backup][data-status=completed]").nth(1).waitFor();
+  await page.goto("/sites");
+  await look(page, "sites");
+  await page.goto("/");
+  await page.locator("#last-day svg").waitFor();
+  await look(page, "overview");
+  assert.deepEqual(problems, []);
+}, 3 * JOB_LIMIT);
+
+stage.test("a job is followed on its page, and one that waits is cancelled", async () => {
+  const { page, problems } = await operator();
+  const api = await client();
+  const path = `/api/environments/${made.production}/backups`;
+  const ask = async () => JSON.parse((await api.post(path, { backup_scope: "db" })).text).job_id;
+  const [first, second] = [await ask(), await ask()];
+  await page.goto(`/jobs/${second}`);
+  await isLive(page);
+  await page.getByRole("link", { name: "Cancel", exact: true }).click();
+  await look(page, "dialog-cancel");
+  await page.getByRole("dialog").getByRole("button", { name: "Cancel the job" }).click();
+  await page.locator(".job-now .pill[data-tone=cancelled]").waitFor();
+  await look(page, "job-cancelled");
+  assert.equal((await api.endOfJob(second)).status, "cancelled");
+  assert.equal((await api.endOfJob(first)).status, "succeeded");
+
+  await page.goto(`/jobs/${first}`);
+  await look(page, "job-succeeded");
+  assert.deepEqual(await shownLines(page), await linesOf(api, first));
+  await page.locator("#log-q").fill("zzz not there");
+  await page.getByRole("button", { name: "Find" }).click();
+  assert.match(await page.locator("#log-says").innerText(), /^0 of \d+ lines contain/);
+  const text = await page.request.get(`/jobs/${first}?as=text`);
+  assert.match(text.headers()["content-type"], /^text\/plain/);
+  assert.match(await text.text(), /backup_create/);
+
+  await page.goto("/jobs");
+  await page.locator("#filter-status").selectOption("cancelled");
+  await page.getByRole("button", { name: "Show", exact: true }).click();
+  await page.waitForURL(/status=cancelled/);
+  assert.equal(await page.locator(".job-list > li").count(), 1);
+  await look(page, "jobs-filtered");
+  await page.goBack();
+  await page.locator(".job-list > li").nth(2).waitFor();
+  await look(page, "jobs");
+  assert.deepEqual(problems, []);
+}, 2 * JOB_LIMIT);
+
+stage.test("a server that is killed under the page of a job is told of, and no line is missed", async () => {
+  const { page } = await operator();
+  const api = await client();
+  const job = JSON.parse((await api.post(`/api/environments/${made.production}/backups`, { backup_scope: "full" })).text).job_id;
+  await page.goto(`/jobs/${job}`);
+  await isLive(page);
+  await page.locator("#log > li").first().waitFor();
+  await mark(page);
+  await stage.installation.kill();
+  await page.locator("[data-connection][data-state=lost]").waitFor();
+  await page.getByText("Connection lost, trying again").waitFor();
+  await stage.installation.start();
+  await isLive(page);
+  await page.locator(".job-now .pill[data-tone=succeeded]").waitFor({ timeout: JOB_LIMIT });
+  assert(await isMarked(page), "the page was loaded anew");
+  const lines = await linesOf(await client(), job);
+  await page.locator(`#log > li[data-key="${lines.at(-1)}"]`).waitFor();
+  assert.deepEqual(await shownLines(page), lines);
+}, 2 * JOB_LIMIT);
+
+stage.test("two tabs tell the same, and a session that ends leads back to where one was", async () => {
+  const { page, problems } = await operator();
+  await page.goto(sitePage());
+  const other = await page.context().newPage();
+  await other.goto(sitePage());
+  await Promise.all([isLive(page), isLive(other)]);
+  const api = await client();
+  const before = await environment(page, made.copy).locator("[data-backup]").count();
+  await api.done(`/api/environments/${made.copy}/backups`, { backup_scope: "db" });
+  for (const tab of [page, other]) await environment(tab, made.copy).locator("[data-backup][data-status=completed]").nth(before).waitFor();
+
+  await other.getByRole("button", { name: "Log out" }).click();
+  // The server looks whether the session of a quiet stream still stands every 15 s.
+  await page.waitForURL(/\/login\?next=/, { timeout: 40_000 });
+  await sendLogin(page, EMAIL, PASSWORD);
+  await page.waitForURL(sitePage());
+  assert.deepEqual(problems.filter((problem) => !/status of 401/.test(problem)), []);
+}, JOB_LIMIT);
+
+stage.test("without JavaScript a site is made, backed up, restored, and deleted, and a job is cancelled", async () => {
+  const { page } = await operator({ javaScriptEnabled: false });
+  const api = await client();
+  /** Loads the page until it shows something: nothing else happens there. */
+  const shows = (path, selector) =>
+    eventually(`${selector} on ${path}`, JOB_LIMIT, async () => {
+      await page.goto(path);
+      return (await page.locator(selector).count()) > 0;
+    });
+  await page.goto("/sites");
+  await page.locator("#site-name").fill("No script");
+  await page.getByRole("button", { name: "Create site" }).click();
+  await page.waitForURL(/\/sites\/[0-9a-f-]+$/);
+  const path = new URL(page.url()).pathname;
+  await shows(path, ".site-title .pill[data-tone=active]");
+
+  const id = await page.locator("[data-environment]").first().getAttribute("data-environment");
+  await choose(page, id, "New backup");
+  await page.waitForURL(/form=backup/);
+  await page.getByRole("button", { name: "Take a backup" }).click();
+  await shows(path, "[data-backup][data-status=completed]");
+  await page.getByRole("link", { name: /^Restore/ }).click();
+  await page.waitForURL(/confirm=restore/);
+  await page.getByRole("button", { name: "Restore this backup" }).click();
+  await shows(path, ".site-title .pill[data-tone=active]");
+
+  const ask = async () => JSON.parse((await api.post(`/api/environments/${id}/backups`, { backup_scope: "db" })).text).job_id;
+  const [first, second] = [await ask(), await ask()];
+  await page.goto(`/jobs/${second}`);
+  await page.getByRole("link", { name: "Cancel", exact: true }).click();
+  await page.getByRole("button", { name: "Cancel the job" }).click();
+  assert.equal((await api.endOfJob(second)).status, "cancelled");
+  await api.endOfJob(first);
+
+  await page.goto(path);
+  await page.getByRole("link", { name: "Delete site" }).click();
+  await page.locator("#delete-confirm").fill("wrong");
+  await page.getByRole("button", { name: "Delete site" }).click();
+  assert.match(await page.getByRole("alert").innerText(), /type no-script to confirm/);
+  await page.locator("#delete-confirm").fill("no-script");
+  await page.getByRole("button", { name: "Delete site" }).click();
+  await eventually("the end of the site", JOB_LIMIT, async () => (await page.goto(path)).status() === 404);
+}, 4 * JOB_LIMIT);
+
+stage.test("what failed says so wherever one looks, and what to do", async () => {
+  const { page } = await operator();
+  await page.goto("/nodes");
+  // A name that never means a host (RFC 6761).
+  await page.locator("#remote-hostname").fill("no-such-host.invalid");
+  await page.locator("#remote-ssh-user").fill("root");
+  await page.getByRole("button", { name: "Create Remote Node", exact: true }).click();
+  await page.locator("[data-error=REMOTE_HOST_UNREACHABLE]").first().waitFor({ timeout: 60_000 });
+  await look(page, "nodes-failed");
+  await page.locator("[data-nodes] h3 a").first().click();
+  await page.getByText("Next:").first().waitFor();
+  await look(page, "node-failed");
+  await page.goto("/jobs?status=failed");
+  await page.locator(".job-list a").first().click();
+  await look(page, "job-failed");
+  await page.goto("/");
+  await page.locator("#attention").waitFor();
+  await look(page, "overview-attention");
+}, 120_000);
+
+stage.test("a site and an environment are deleted by typing their slugs", async () => {
+  const { page, problems } = await operator();
+  await page.goto(sitePage());
+  await isLive(page);
+  await choose(page, made.copy, "Delete");
+  const dialog = page.getByRole("dialog");
+  await look(page, "dialog-delete-environment");
+  await dialog.locator("#delete-confirm").fill("try-out");
+  await dialog.getByRole("button", { name: "Delete environment" }).click();
+  await environment(page, made.copy).waitFor({ state: "detached", timeout: JOB_LIMIT });
+  await page.getByRole("link", { name: "Delete site" }).click();
+  await dialog.locator("#delete-confirm").fill("shop");
+  await dialog.getByRole("button", { name: "Delete site" }).click();
+  await page.getByText(/Not found|No sites yet/).first().waitFor({ timeout: JOB_LIMIT });
+  assert.deepEqual(problems.filter((problem) => !/status of 404/.test(problem)), []);
+}, 2 * JOB_LIMIT);
