@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 
-import { launch, logIn, sendLogin } from "./lib/browser.mjs";
+import { launch, logIn, newContext, newPage, sendLogin } from "./lib/browser.mjs";
 import { eventually } from "./lib/client.mjs";
-import { EMAIL, PASSWORD } from "./lib/installation.mjs";
+import { EMAIL, Installation, PASSWORD } from "./lib/installation.mjs";
 import { look } from "./lib/look.mjs";
 import { Stage } from "./lib/stage.mjs";
 
@@ -43,13 +43,6 @@ async function choose(page, id, words) {
 /** The newest job of the site. */
 async function newestJob(api) {
   return (await api.read(`/api/jobs?site_id=${made.site}&limit=1`)).items[0];
-}
-
-/** The lines of a job's log as its events tell them. That a task began is of no interest once something came after it. */
-async function linesOf(api, job) {
-  const events = await api.eventsOfJob(job);
-  const lines = events.filter(({ kind, data }) => kind === "log" || (kind === "task" && data.status !== "started"));
-  return lines.map(({ seq }) => `line-${seq}`);
 }
 
 const shownLines = (page) => page.locator("#log > li").evaluateAll((items) => items.map((item) => item.dataset.key));
@@ -209,13 +202,13 @@ stage.test("a job is followed on its page, and one that waits is cancelled", asy
 
   await page.goto(`/jobs/${first}`);
   await look(page, "job-succeeded");
-  assert.deepEqual(await shownLines(page), await linesOf(api, first));
+  assert.deepEqual(await shownLines(page), await api.linesOfJob(first));
   await page.locator("#log-q").fill("zzz not there");
   await page.getByRole("button", { name: "Find" }).click();
   assert.match(await page.locator("#log-says").innerText(), /^0 of \d+ lines contain/);
   const text = await page.request.get(`/jobs/${first}?as=text`);
   assert.match(text.headers()["content-type"], /^text\/plain/);
-  assert.match(await text.text(), /backup_create/);
+  assert.match(await text.text(), /^Job: +Backup /);
 
   await page.goto("/jobs");
   await page.locator("#filter-status").selectOption("cancelled");
@@ -244,7 +237,7 @@ stage.test("a server that is killed under the page of a job is told of, and no l
   await isLive(page);
   await page.locator(".job-now .pill[data-tone=succeeded]").waitFor({ timeout: JOB_LIMIT });
   assert(await isMarked(page), "the page was loaded anew");
-  const lines = await linesOf(await client(), job);
+  const lines = await (await client()).linesOfJob(job);
   await page.locator(`#log > li[data-key="${lines.at(-1)}"]`).waitFor();
   assert.deepEqual(await shownLines(page), lines);
 }, 2 * JOB_LIMIT);
@@ -319,7 +312,8 @@ stage.test("what failed says so wherever one looks, and what to do", async () =>
   await page.locator("#remote-hostname").fill("no-such-host.invalid");
   await page.locator("#remote-ssh-user").fill("root");
   await page.getByRole("button", { name: "Create Remote Node", exact: true }).click();
-  await page.locator("[data-error=REMOTE_HOST_UNREACHABLE]").first().waitFor({ timeout: 60_000 });
+  await page.locator("[data-nodes] .pill[data-tone=failed]").waitFor({ timeout: 60_000 });
+  await page.locator("[data-error=REMOTE_HOST_UNREACHABLE]").first().waitFor();
   await look(page, "nodes-failed");
   await page.locator("[data-nodes] h3 a").first().click();
   await page.getByText("Next:").first().waitFor();
@@ -331,6 +325,33 @@ stage.test("what failed says so wherever one looks, and what to do", async () =>
   await page.locator("#attention").waitFor();
   await look(page, "overview-attention");
 }, 120_000);
+
+stage.test("a remote host that lacks the key is waited for with the line to run, and then says that it was rejected", async () => {
+  const { public_ip: address } = await (await client()).read(`/api/nodes/${made.node}`);
+  // To another installation the node of this one is a host like any other.
+  const other = await Installation.create({ PRESSLUFT_REMOTE_KEY_WAIT: "8s" });
+  try {
+    await other.start();
+    const { page } = await newPage(await newContext(stage.browser, other.url), other.url);
+    await logIn(page);
+    await page.goto("/nodes");
+    await page.locator("#remote-hostname").fill(address);
+    await page.locator("#remote-ssh-user").fill("pressluft");
+    await page.getByRole("button", { name: "Create Remote Node", exact: true }).click();
+    await isLive(page);
+    await mark(page);
+    const row = page.locator("[data-nodes] > li");
+    const { install_command: line } = await (await other.client()).read("/api/ssh-key");
+    await row.locator(".command", { hasText: line }).first().waitFor();
+    await look(page, "nodes-waiting-for-key");
+    await row.locator("[data-error=SSH_AUTH_REJECTED]").waitFor({ timeout: 60_000 });
+    await row.locator(".command", { hasText: line }).first().waitFor();
+    assert(await isMarked(page), "the page was loaded anew");
+    await look(page, "nodes-key-rejected");
+  } finally {
+    await other.remove();
+  }
+}, 180_000);
 
 stage.test("a site and an environment are deleted by typing their slugs", async () => {
   const { page, problems } = await operator();

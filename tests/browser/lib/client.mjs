@@ -97,6 +97,16 @@ export class Client {
     }
   }
 
+  /**
+   * The keys of the lines that the page of a job has in the end: its tasks and what they print. That a task began is of no
+   * interest once something came after it.
+   */
+  async linesOfJob(id) {
+    const events = await this.eventsOfJob(id);
+    const lines = events.filter(({ kind, data }) => kind === "log" || (kind === "task" && data.status !== "started"));
+    return lines.map(({ seq }) => `line-${seq}`);
+  }
+
   // A connection for each request: a kept one would be a dead one after the server was killed.
   async #send(method, path, body) {
     const headers = body === undefined ? {} : { "content-type": "application/json" };

@@ -20,10 +20,15 @@ export class Installation {
   #folder;
   #port;
   #server;
+  #settings;
 
-  /** A fresh installation; its server does not run yet. `remove` must be called whatever happens then. */
-  static async create() {
+  /**
+   * A fresh installation with these settings beside the usual ones; its server does not run yet. `remove` must be called
+   * whatever happens then.
+   */
+  static async create(settings = {}) {
     const made = new Installation();
+    made.#settings = settings;
     // Machines are overlay mounts: their folder may not be one itself, as a temporary folder in memory could be.
     made.#folder = await mkdtemp("/var/tmp/pl-browser-");
     made.#port = await freePort();
@@ -130,7 +135,7 @@ export class Installation {
       PRESSLUFT_RETRY_DELAYS: "1s,1s",
     };
     if (holdAt) settings.PRESSLUFT_HOLD_AT = holdAt;
-    return { ...Object.fromEntries(inherited), ...settings };
+    return { ...Object.fromEntries(inherited), ...settings, ...this.#settings };
   }
 
   async #end(signal) {
