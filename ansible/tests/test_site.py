@@ -429,7 +429,8 @@ class Module(unittest.TestCase):
             live = site.Generation(present.environment, "20261123140000")
             self.assertRaisesRegex(site.SiteError, "ended", present.move, live, "http://old.test")
             flush.assert_not_called()
-            self.assertEqual(present.left_addresses(), ["http://old.test"])
+            # Where the next one leads back, what this one has written has to go as well.
+            self.assertEqual(present.left_addresses(), ["http://old.test", "http://new.test"])
             # `siteurl` was rewritten already, and the address has changed once more.
             third = MODULE.Present(self.params(url="http://third.test"))
             third.move(live, "http://new.test")
@@ -438,6 +439,35 @@ class Module(unittest.TestCase):
             third.move(live, "http://third.test")
         moves = [("http://old.test", "http://new.test"), ("http://new.test", "http://third.test"), ("http://old.test", "http://third.test")]
         self.assertEqual(rewritten, moves)
+
+    def test_a_move_to_a_host_that_contains_the_old_one_can_be_repeated(self):
+        rows = ["http://a.test", "http://a.test.au"]
+
+        def rewrite(_live, old, new, _wp_cli):
+            rows[:] = [row.replace(old, new) for row in rows]
+
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            mock.patch.object(site, "SITES", folder),
+            mock.patch.object(site.shutil, "chown"),
+            mock.patch.object(MODULE, "rewrite_addresses", rewrite),
+            mock.patch.object(MODULE, "flush_redis"),
+        ):
+            present = MODULE.Present(self.params(url="http://a.test.au"))
+            os.makedirs(present.environment.folder)
+            # The second row was rewritten by a run that was broken off.
+            present.move(site.Generation(present.environment, "20261123140000"), "http://a.test")
+        self.assertEqual(rows, ["http://a.test.au"] * 2)
+
+    def test_an_environment_that_has_to_be_there_is_never_made_anew(self):
+        with (
+            mock.patch.object(MODULE.Present, "missing", return_value=["environment"]),
+            mock.patch.object(MODULE.Present, "create") as create,
+        ):
+            self.assertRaisesRegex(site.SiteError, "restore a backup", MODULE.Present(self.params(existing=True)).ensure)
+            create.assert_not_called()
+            MODULE.Present(self.params(existing=False)).ensure()
+            create.assert_called_once_with()
 
     def test_check_mode_only_looks(self):
         with (

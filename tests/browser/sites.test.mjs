@@ -88,6 +88,7 @@ stage.test("a local node is asked for and becomes ready while its page is open",
   await isLive(page);
   await mark(page);
   await look(page, "node-provisioning");
+  await page.waitForFunction(() => document.querySelector("progress")?.value >= 3, undefined, { timeout: NODE_LIMIT });
   await page.locator(".page-head .pill[data-tone=active]").waitFor({ timeout: NODE_LIMIT });
   await page.getByText("Ready for sites").first().waitFor();
   assert(await isMarked(page), "the page was loaded anew");
@@ -156,7 +157,12 @@ stage.test("a copy, a backup and a restore are asked for in dialogs and done", a
 
   before = (await newestJob(api)).id;
   await choose(page, made.production, "New backup");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "backup-scope");
   await look(page, "dialog-backup");
+  await page.keyboard.press("Escape");
+  await dialog.waitFor({ state: "hidden" });
+  assert.match(await page.evaluate(() => document.activeElement.textContent), /^Actions/);
+  await choose(page, made.production, "New backup");
   await dialog.getByRole("button", { name: "Take a backup" }).click();
   await succeeded(api, before);
   const backup = environment(page, made.production).locator("[data-backup][data-status=completed]");
@@ -366,6 +372,9 @@ stage.test("a site and an environment are deleted by typing their slugs", async 
   await page.getByRole("link", { name: "Delete site" }).click();
   await dialog.locator("#delete-confirm").fill("shop");
   await dialog.getByRole("button", { name: "Delete site" }).click();
-  await page.getByText(/Not found|No sites yet/).first().waitFor({ timeout: JOB_LIMIT });
+  // The site's own page goes with it: what is done for it is followed on its job's.
+  await page.waitForURL(/\/jobs\/[0-9a-f-]+$/);
+  await page.locator(".job-now .pill[data-tone=succeeded]").waitFor({ timeout: JOB_LIMIT });
+  assert.equal((await page.goto(sitePage())).status(), 404);
   assert.deepEqual(problems.filter((problem) => !/status of 404/.test(problem)), []);
 }, 2 * JOB_LIMIT);

@@ -131,6 +131,10 @@ options:
   wp_cli:
     description: WP-CLI on the node.
     type: path
+  existing:
+    description: Whether it has to be there already. Nothing is made, and nothing removed, in the place of one that is gone then.
+    type: bool
+    default: false
   source:
     description: The environment of the same site that it is a copy of.
     type: dict
@@ -183,6 +187,7 @@ SPEC = {
     **SECRETS_SPEC,
     "wordpress": {"type": "path"},
     "wp_cli": {"type": "path"},
+    "existing": {"type": "bool", "default": False},
     "source": {
         "type": "dict",
         "options": {"environment": {"type": "str", "required": True}, "url": {"type": "str", "required": True}},
@@ -246,6 +251,8 @@ class Present:
         """Makes whatever is missing; says what it was."""
         with self.step("look"):
             missing = self.missing()
+        if missing == ["environment"] and self.params["existing"]:
+            raise SiteError("nothing of this environment is there any more; restore a backup, or delete it")
         if missing == ["environment"]:
             self.create()
         elif missing:
@@ -278,12 +285,17 @@ class Present:
     def move(self, live: Generation, address: str) -> None:
         """Rewrites the addresses of what is live. `siteurl` is among the first of them: it tells where a move began, not that it
         ended. So what has to go is written down before."""
-        old = sorted({*self.left_addresses(), address} - {self.url})
+        # The longest first: it may contain another one of them.
+        old = sorted({*self.left_addresses(), address} - {self.url}, key=lambda left: (-len(left), left))
         if not old:
             remove_file(self.environment.moved_from)
             return
-        write_file(self.environment.moved_from, "\n".join(old) + "\n", 0o600)
+        # The new one too: where a move is broken off and the next leads elsewhere, or back, it is among those that have to go.
+        write_file(self.environment.moved_from, "\n".join([*old, self.url]) + "\n", 0o600)
         for left in old:
+            # Where the new host contains the old one, what was rewritten before would be rewritten once more.
+            if url_host(left) in url_host(self.url):
+                rewrite_addresses(live, self.url, left, self.params["wp_cli"])
             rewrite_addresses(live, left, self.url, self.params["wp_cli"])
         flush_redis(self.environment)
         remove_file(self.environment.moved_from)

@@ -170,6 +170,7 @@ fn create_arguments(request: &CreateEnvironment) -> Map<String, Value> {
         "admin_password": request.secrets.admin_password.expose(),
         "wordpress": request.wordpress.node_path(),
         "wp_cli": request.wp_cli.node_path(),
+        "existing": request.existing,
     })));
     if let Some(source) = &request.source {
         let source = json!({"environment": source.environment.as_str(), "url": source.url});

@@ -182,6 +182,7 @@ fn request(source: Option<CloneSource>) -> CreateEnvironment {
         wordpress: artifact(ArtifactKind::WordPress, "aa"),
         wp_cli: artifact(ArtifactKind::WpCli, "bb"),
         source,
+        existing: false,
     }
 }
 

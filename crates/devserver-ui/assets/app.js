@@ -13,6 +13,9 @@ const REST = 400;
 /** The pause before a page that could not be had is asked for again, in milliseconds. */
 const PAUSE = 2000;
 
+/** How long a page may take, in milliseconds: a connection that hangs must not keep it from being asked for again. */
+const LIMIT = 30_000;
+
 /** How often a watched page is asked for, in milliseconds: when a node was last seen is no event. */
 const WATCH = 60_000;
 
@@ -88,7 +91,11 @@ function logIn() {
   location.assign(`/login?next=${encodeURIComponent(main.dataset.here)}`);
 }
 
-const CONNECTION = { live: "Live", lost: "Connection lost, trying again" };
+const CONNECTION = {
+  live: "Live",
+  lost: "Connection lost, trying again",
+  stale: "This page could not be brought up to date, trying again",
+};
 
 function connection(state) {
   const before = banner.dataset.state;
@@ -110,8 +117,8 @@ function changed(wait = BURST) {
   if (asking.isUnderWay || asking.timer !== undefined) return;
   asking.timer = setTimeout(() => {
     asking.timer = undefined;
-    // Without a connection it stays due until there is one.
-    if (banner.dataset.state === "live") load();
+    // Without a connection, or while nobody looks, it stays due.
+    if (banner.dataset.state !== "lost" && banner.dataset.state !== "waiting" && !document.hidden) load();
   }, wait);
 }
 
@@ -120,13 +127,15 @@ async function load() {
   asking.isUnderWay = true;
   let wait = REST;
   try {
-    const answer = await fetch(main.dataset.here, { headers: { accept: "text/html" } });
+    const answer = await fetch(main.dataset.here, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(LIMIT) });
     if (answer.redirected && new URL(answer.url).pathname === "/login") logIn();
     else if (answer.ok || answer.status === 404) take(await answer.text());
     else throw new Error(`status ${answer.status}`);
+    if (banner.dataset.state === "stale") connection("live");
   } catch {
     asking.isDue = true;
     wait = PAUSE;
+    if (banner.dataset.state === "live") connection("stale");
   }
   asking.isUnderWay = false;
   if (asking.isDue) changed(wait);
@@ -220,7 +229,7 @@ async function open(link) {
     if (!answer.ok || !asked) throw new Error("no dialog");
     dialog.replaceChildren(document.adoptNode(asked));
     dialog.showModal();
-    (dialog.querySelector("[autofocus]") ?? dialog.querySelector("input:not([type=hidden]), [data-close]"))?.focus();
+    (dialog.querySelector("[autofocus]") ?? dialog.querySelector("input:not([type=hidden]), select, [data-close]"))?.focus();
     keepTimes(dialog);
   } catch {
     // The page of its own says what is the matter.
@@ -228,12 +237,19 @@ async function open(link) {
   }
 }
 
-dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-// A menu that led to the dialog has done its work.
-dialog.addEventListener("close", () => document.querySelectorAll("details.menu[open]").forEach((menu) => (menu.open = false)));
+// Beside the dialog, not where a selection that began inside it ended.
+dialog.addEventListener("pointerdown", (event) => event.target === dialog && dialog.close());
+// A menu that led to the dialog has done its work; the focus, which the dialog gives back to its link, goes to the menu.
+dialog.addEventListener("close", () => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (menu.contains(document.activeElement)) menu.querySelector("summary").focus();
+    menu.open = false;
+  }
+});
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
 });
+document.addEventListener("visibilitychange", () => !document.hidden && asking.isDue && changed());
 document.addEventListener("keydown", (event) => {
   const menu = event.key === "Escape" && event.target.closest?.("details.menu[open]");
   if (!menu) return;
@@ -241,21 +257,35 @@ document.addEventListener("keydown", (event) => {
   menu.querySelector("summary").focus();
 });
 
+// ---- A form is sent once, however often its button is pressed
+
+document.addEventListener("submit", (event) => {
+  if ("sent" in event.target.dataset) event.preventDefault();
+  event.target.dataset.sent = "";
+});
+addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent));
+
 // ---- Copying
 
 async function copy(button) {
+  if ("copied" in button.dataset) return;
   const source = document.querySelector(button.dataset.copy);
-  const words = button.textContent;
+  const words = [...button.childNodes];
+  let told = "Copied";
   try {
     // Browsers keep the clipboard from pages of plain http on other hosts than this one.
     if (!navigator.clipboard) throw new Error("no clipboard");
     await navigator.clipboard.writeText(source.textContent);
-    button.textContent = "Copied";
   } catch {
     getSelection().selectAllChildren(source);
-    button.textContent = document.execCommand("copy") ? "Copied" : "Selected: press Ctrl+C";
+    if (!document.execCommand("copy")) told = "Selected: press Ctrl+C";
   }
-  setTimeout(() => (button.textContent = words), PAUSE);
+  button.dataset.copied = "";
+  button.replaceChildren(told);
+  setTimeout(() => {
+    delete button.dataset.copied;
+    button.replaceChildren(...words);
+  }, PAUSE);
 }
 
 // ---- A slug follows the name until somebody writes one
@@ -279,21 +309,24 @@ async function ask(shown) {
     const body = await answer.json();
     if (!answer.ok) throw new Error(body.message);
     shown.textContent = body[shown.dataset.field];
-    shown.removeAttribute("title");
   } catch (error) {
-    shown.title = error.message;
     shown.dataset.failed = "";
     const note = document.createElement("span");
     note.className = "ask-note";
     note.dataset.kept = "";
-    note.textContent = "could not be asked for";
+    note.textContent = `could not be asked for: ${error.message}`;
     shown.after(" ", note);
   }
 }
 
+/** One after the other: a browser has six connections to a server, and each of these may wait for a node. */
+async function askAll() {
+  for (const shown of document.querySelectorAll("[data-ask]")) await ask(shown);
+}
+
 document.documentElement.dataset.script = "";
 for (const log of document.querySelectorAll("[data-events]")) log.scrollTop = log.scrollHeight;
-for (const shown of document.querySelectorAll("[data-ask]")) ask(shown);
+askAll();
 keepTimes(document);
 setInterval(() => keepTimes(document), 1000);
 setInterval(() => !document.hidden && changed(), WATCH);

@@ -5,8 +5,10 @@
 // other tree lacks it: forms that somebody may be writing into, and what was said about the last request. Without a key of
 // its own it is known by what it is.
 
-/** Attributes that a page's user changes. */
-const OWN = new Set(["open", "value", "checked"]);
+/** Whether an attribute is the page's user's to change. */
+function isOwn({ nodeName }, name) {
+  return name === "open" || name === "checked" || (name === "value" && nodeName !== "PROGRESS");
+}
 
 export function morph(shown, fresh) {
   if (shown.isEqualNode(fresh)) return;
@@ -16,7 +18,7 @@ export function morph(shown, fresh) {
   const wantedKeys = new Set([...fresh.children].map(keyOf));
   let next = shown.firstChild;
   for (const wanted of [...fresh.childNodes]) {
-    while (next && isKept(next) && !wantedKeys.has(keyOf(next))) next = next.nextSibling;
+    next = pastGone(next, wantedKeys);
     const key = keyOf(wanted);
     const match = key ? known.get(key) : next && !keyOf(next) && isAlike(next, wanted) ? next : undefined;
     if (!match) {
@@ -35,6 +37,18 @@ export function morph(shown, fresh) {
   }
 }
 
+/** The next child that is wanted: what is gone is removed on the way, so that what follows it need not move; what is kept is
+ * passed. */
+function pastGone(child, wantedKeys) {
+  let next = child;
+  while (next && keyOf(next) && !wantedKeys.has(keyOf(next))) {
+    const gone = next;
+    next = next.nextSibling;
+    if (!isKept(gone)) gone.remove();
+  }
+  return next;
+}
+
 function take(shown, fresh) {
   if (isKept(shown)) return;
   if (shown.nodeType !== Node.ELEMENT_NODE) {
@@ -48,10 +62,10 @@ function take(shown, fresh) {
 
 function takeAttributes(shown, fresh) {
   for (const { name, value } of fresh.attributes) {
-    if (!OWN.has(name) && shown.getAttribute(name) !== value) shown.setAttribute(name, value);
+    if (!isOwn(shown, name) && shown.getAttribute(name) !== value) shown.setAttribute(name, value);
   }
   for (const { name } of [...shown.attributes]) {
-    if (!OWN.has(name) && !fresh.hasAttribute(name)) shown.removeAttribute(name);
+    if (!isOwn(shown, name) && !fresh.hasAttribute(name)) shown.removeAttribute(name);
   }
 }
 

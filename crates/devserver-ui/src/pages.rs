@@ -24,7 +24,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// With `no-referrer` a browser would send `Origin: null` with our own forms, as it does with another server's.
 const REFERRER: &str = "same-origin";
 
-const TEMPLATES: [(&str, &str); 17] = [
+const TEMPLATES: [(&str, &str); 18] = [
     ("base.html", include_str!("../templates/base.html")),
     ("parts.html", include_str!("../templates/parts.html")),
     ("login.html", include_str!("../templates/login.html")),
@@ -35,6 +35,7 @@ const TEMPLATES: [(&str, &str); 17] = [
     ("node_line.html", include_str!("../templates/node_line.html")),
     ("sites.html", include_str!("../templates/sites.html")),
     ("site.html", include_str!("../templates/site.html")),
+    ("site_form.html", include_str!("../templates/site_form.html")),
     ("site_asks.html", include_str!("../templates/site_asks.html")),
     ("jobs.html", include_str!("../templates/jobs.html")),
     ("job_page.html", include_str!("../templates/job_page.html")),

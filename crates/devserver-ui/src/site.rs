@@ -46,6 +46,7 @@ struct SiteView {
     alert: Option<Vec<Piece>>,
     site: SiteFacts,
     job: Option<JobLine>,
+    may_retry: bool,
     environments: Vec<EnvironmentCard>,
 }
 
@@ -269,6 +270,10 @@ async fn page(
         environments.push(card(known, environment, &nodes, backups, ui));
     }
     let job = newest_job(ui, known.site.id).await?;
+    let may_retry = match &job {
+        Some(view) => ui.jobs.may_retry(&view.job).await?,
+        None => false,
+    };
     let job = match &job {
         Some(view) => {
             let pace = Pace::of(ui, &[view]).await?;
@@ -281,6 +286,7 @@ async fn page(
         alert: answer.alert.map(|alert| prose(&alert)),
         site: SiteFacts::new(&known.site, now),
         job,
+        may_retry,
         environments,
     };
     ui.pages.show(answer.status, "site.html", &view)
@@ -360,7 +366,7 @@ fn card(
     ui: &UiState,
 ) -> EnvironmentCard {
     let node = nodes.get(&environment.node_id).cloned();
-    let node = node.unwrap_or_else(|| NodeLink::new(environment.node_id, "a node that is gone"));
+    let node = node.unwrap_or_else(|| NodeLink::gone(environment.node_id));
     EnvironmentCard::new(
         environment,
         &known.site,
@@ -378,7 +384,7 @@ async fn nodes_of(ui: &UiState, environments: &[Environment]) -> Result<HashMap<
             continue;
         }
         match ui.nodes.get(id).await {
-            Ok(node) => drop(nodes.insert(id, NodeLink::new(id, node.name.as_str()))),
+            Ok(node) => drop(nodes.insert(id, NodeLink::new(&node))),
             Err(UseCaseError::NotFound(_)) => {}
             Err(error) => return Err(error.into()),
         }

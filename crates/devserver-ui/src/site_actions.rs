@@ -90,7 +90,8 @@ pub(crate) async fn delete(
         None => ui.sites.delete_site(known.site.id, confirm, by).await,
     };
     match deleted {
-        Ok(_) => Ok(see(&known.here())),
+        // The site's own page will be gone.
+        Ok(accepted) => Ok(see(&format!("/jobs/{}", accepted.job_id))),
         Err(error) => ask_to_delete(&ui, &operator, &known, None, Answer::refused(error)?).await,
     }
 }

@@ -219,7 +219,7 @@ async fn show(
 }
 
 async fn rows(ui: &UiState, sites: &[Site], nodes: &[Node]) -> Result<Vec<SiteRow>, ApiError> {
-    let names: HashMap<NodeId, &str> = nodes.iter().map(|node| (node.id, node.name.as_str())).collect();
+    let known: HashMap<NodeId, &Node> = nodes.iter().map(|node| (node.id, node)).collect();
     let mut newest = Vec::with_capacity(sites.len());
     for site in sites {
         newest.push(newest_job(ui, site.id).await?);
@@ -234,7 +234,11 @@ async fn rows(ui: &UiState, sites: &[Site], nodes: &[Node]) -> Result<Vec<SiteRo
         let environment = present(ui.sites.environment(id).await)?;
         let newest_backup = ui.sites.newest_backup(id).await?;
         let node = environment.as_ref().map(|known| known.node_id);
-        let node = node.map(|id| NodeLink::new(id, names.get(&id).copied().unwrap_or("a node that is gone")));
+        let node = node.map(|id| {
+            known
+                .get(&id)
+                .map_or_else(|| NodeLink::gone(id), |node| NodeLink::new(node))
+        });
         let is_of_interest = |view: &&JobView| view.job.status != JobStatus::Succeeded;
         let job = job.as_ref().filter(is_of_interest);
         let parts = RowParts {

@@ -60,6 +60,8 @@ pub struct CreateEnvironment {
     pub wp_cli: Artifact,
     /// What it is a copy of, where it is one.
     pub source: Option<CloneSource>,
+    /// Whether it has to be there already. Nothing is made in the place of one that is gone then, which is a failure.
+    pub existing: bool,
 }
 
 /// What was made.

@@ -46,6 +46,11 @@ impl FakeEnvironments {
         lock(&self.0).get(id).cloned()
     }
 
+    /// Their node lost them all.
+    pub fn clear(&self) {
+        lock(&self.0).clear();
+    }
+
     /// Changes one, if it is there.
     pub fn change(&self, id: &ShortId, change: impl FnOnce(&mut FakeEnvironment)) {
         if let Some(environment) = lock(&self.0).get_mut(id) {
@@ -169,6 +174,9 @@ impl SiteRuntime for FakeSiteRuntime {
                 if self.files.get(place.node_id, &artifact.node_path()).is_none() {
                     return Err(missing(artifact.kind.as_str()));
                 }
+            }
+            if request.existing && !environments.contains_key(&place.environment) {
+                return Err(missing("environment"));
             }
             let content = match &request.source {
                 None => format!("new WordPress `{}`", request.title),

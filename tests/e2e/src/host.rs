@@ -75,7 +75,14 @@ pub fn left_of_node(data_dir: &Path, node_id: &str) -> Vec<String> {
         "cgroup",
         having(output(
             "find",
-            &["/sys/fs/cgroup", "-type", "d", "-name", &format!("*{short}*")],
+            &[
+                "/sys/fs/cgroup",
+                "-ignore_readdir_race",
+                "-type",
+                "d",
+                "-name",
+                &format!("*{short}*"),
+            ],
         )),
     );
     let leases = "/var/lib/pressluft/nspawn/addresses.json";

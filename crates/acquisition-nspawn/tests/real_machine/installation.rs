@@ -219,7 +219,12 @@ impl Installation {
             ("namespaces", self.run(&["ip", "netns", "list"]).await),
             ("interfaces", self.run(&["ip", "link"]).await),
             ("firewall", self.run(&["nft", "list", "ruleset"]).await),
-            ("cgroups", self.run(&["find", "/sys/fs/cgroup", "-type", "d"]).await),
+            // What belongs to other machines may go away while it is looked at.
+            (
+                "cgroups",
+                self.run(&["find", "/sys/fs/cgroup", "-ignore_readdir_race", "-type", "d"])
+                    .await,
+            ),
             ("processes", self.run(&["ps", "-eo", "args"]).await),
             (
                 "leases",
@@ -227,8 +232,17 @@ impl Installation {
             ),
             (
                 "run files",
-                self.run(&["find", "/run", "-path", "/run/user", "-prune", "-o", "-print"])
-                    .await,
+                self.run(&[
+                    "find",
+                    "/run",
+                    "-ignore_readdir_race",
+                    "-path",
+                    "/run/user",
+                    "-prune",
+                    "-o",
+                    "-print",
+                ])
+                .await,
             ),
             (
                 "data files",

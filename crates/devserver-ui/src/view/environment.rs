@@ -1,6 +1,7 @@
 //! An environment with its backups, on the page of its site.
 
 use domain_kernel::{NodeId, Timestamp};
+use nodes_domain::{Node, NodeStatus};
 use serde::Serialize;
 use sites_domain::{
     BackupSchedule, BackupScope, Environment, EnvironmentStatus, EnvironmentType, PromotionPreset, Site, SiteStatus,
@@ -14,14 +15,25 @@ use super::when::When;
 pub(crate) struct NodeLink {
     id: String,
     name: String,
+    /// Whether what is asked of it has a chance of an answer.
+    pub(super) is_active: bool,
 }
 
 impl NodeLink {
-    /// A node by its name.
-    pub(crate) fn new(id: NodeId, name: &str) -> Self {
+    pub(crate) fn new(node: &Node) -> Self {
+        Self {
+            id: node.id.to_string(),
+            name: node.name.as_str().to_owned(),
+            is_active: node.status == NodeStatus::Active,
+        }
+    }
+
+    /// A node that is not there any more.
+    pub(crate) fn gone(id: NodeId) -> Self {
         Self {
             id: id.to_string(),
-            name: name.to_owned(),
+            name: "a node that is gone".to_owned(),
+            is_active: false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A job in words: what it does, how it stands, its steps.
 
-use domain_kernel::Timestamp;
+use domain_kernel::{JobErrorCode, Timestamp};
 use jobs::{Event, Failure, Job, JobKind, JobStatus, JobView, StepRecord, StepStatus};
 use serde::Serialize;
 
@@ -47,14 +47,26 @@ pub(super) struct ErrorRow {
 }
 
 impl ErrorRow {
-    /// A failure whose text may hold `key_line`, a command.
-    pub(super) fn new(failure: &Failure, key_line: Option<&str>) -> Self {
+    /// A failure whose text may hold `key_line`, a command; `is_final` where nothing is tried again by itself.
+    pub(super) fn new(failure: &Failure, key_line: Option<&str>, is_final: bool) -> Self {
         let text = format!("{} {}", failure.code.summary(), sentence(&failure.detail));
         Self {
             code: failure.code.as_str(),
             summary: prose_with(&text, key_line),
-            remedy: prose(failure.code.remedy()),
+            remedy: remedy(failure.code, is_final),
         }
+    }
+}
+
+/// What a remedy begins with that is of no use to somebody whose job has failed for good.
+const BY_ITSELF: &str = "It is tried again by itself; if it goes on, ";
+
+/// What to do about a failure.
+pub(super) fn remedy(code: JobErrorCode, is_final: bool) -> Vec<Piece> {
+    let text = code.remedy();
+    match text.strip_prefix(BY_ITSELF).filter(|_| is_final) {
+        Some(rest) => prose(&sentence(rest)),
+        None => prose(text),
     }
 }
 
@@ -107,7 +119,10 @@ impl JobRow {
             ended: job.finished_at.map(|at| When::new(at, now)),
             running_since: running_since.map(|begun| Since::new(begun, now)),
             took: ended.map(|(end, begin)| when::duration(end.since(begin))),
-            error: job.error.as_ref().map(|failure| ErrorRow::new(failure, key_line)),
+            error: job
+                .error
+                .as_ref()
+                .map(|failure| ErrorRow::new(failure, key_line, !is_open)),
             steps: step_rows(job, steps, course),
         }
     }

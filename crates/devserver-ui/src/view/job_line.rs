@@ -60,7 +60,7 @@ impl JobLine {
             left: left.filter(|_| is_open).map(when::about),
             when: When::new(job.finished_at.or(job.started_at).unwrap_or(job.created_at), now),
             took: ended.map(|(end, begun)| when::duration(end.since(begun))),
-            error: job.error.as_ref().map(|failure| ErrorRow::new(failure, None)),
+            error: job.error.as_ref().map(|failure| ErrorRow::new(failure, None, !is_open)),
         }
     }
 }

@@ -96,8 +96,15 @@ pub(crate) fn event_line(event: &Event) -> Option<String> {
     Some(format!("{}  {}\n", exact(event.at), harmless(&said)))
 }
 
-/// Without marks that a terminal would obey.
+/// Without marks that a terminal would obey, those that turn the direction of what follows included.
 fn harmless(text: &str) -> String {
-    let shown = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown = |c: char| {
+        if (c.is_control() && c != '\t') || turns(c) {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    };
     text.chars().map(shown).collect()
 }

@@ -49,7 +49,10 @@ impl NodeJob {
             waits_until: waits.then(|| When::new(job.run_after, now)),
             next_look: NextLook::of(job, steps, now),
             wait: Wait::of(job, steps, &facts.events, key_line),
-            failure: job.error.as_ref().map(|failure| ErrorRow::new(failure, key_line)),
+            failure: job
+                .error
+                .as_ref()
+                .map(|failure| ErrorRow::new(failure, key_line, job.status.is_terminal())),
             is_of_interest: job.status != JobStatus::Succeeded,
         }
     }

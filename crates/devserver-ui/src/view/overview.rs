@@ -8,7 +8,7 @@ use sites_domain::{Counted, EnvironmentOfSite, NamedJob, Overview, Site, Totals,
 
 use super::backup::size;
 use super::chart::Chart;
-use super::job::title;
+use super::job::{remedy, title};
 use super::job_line::JobLine;
 use super::text::{Piece, prose};
 use super::when::When;
@@ -279,7 +279,7 @@ fn of_job(job: &NamedJob, now: Timestamp) -> Concern {
         when: failed.finished_at.map(|at| When::new(at, now)),
         what: error.map(|code| prose(code.summary())).unwrap_or_default(),
         code: error.map(|code| code.as_str()),
-        next: error.map(|code| prose(code.remedy())).unwrap_or_default(),
+        next: error.map(|code| remedy(code, true)).unwrap_or_default(),
         act: None,
     }
 }

@@ -112,7 +112,11 @@ async fn an_unknown_path_is_a_page_for_browsers_and_json_for_programs() {
     for path in ["/no-such-page", "/nodes/x/y/z", "/assets/none.css", "/environments"] {
         let page = panel.get(path).await;
         assert_eq!(page.status, 404, "{path}");
-        page.assert_has(&["<h1>Not found</h1>", "<a href=\"/\">Go to the overview</a>"]);
+        page.assert_has(&[
+            "<h1>Not found</h1>",
+            "<a href=\"/\">the overview</a>",
+            "<a href=\"/jobs\">jobs</a>",
+        ]);
     }
     let program = panel.ask("GET", "/api/none").send().await;
     assert_eq!(

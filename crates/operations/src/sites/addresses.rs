@@ -3,7 +3,7 @@
 use domain_kernel::AccountId;
 use jobs::JobKind;
 use nodes_domain::{Node, NodeStatus};
-use sites_domain::{CreatedInSite, Environment, EnvironmentStatus, Expected};
+use sites_domain::{Change, CreatedInSite, Environment, EnvironmentStatus, Expected};
 
 use super::SitesService;
 use super::removal::need_resting;
@@ -43,7 +43,14 @@ impl SitesService {
     ) -> Result<CreatedInSite, UseCaseError> {
         need_resting(environment)?;
         let expected = vec![Expected::Environment(environment.id, environment.state_version)];
+        // From then on nothing else is accepted for it, so what the job finds out at its end is about what it found.
+        let begins = Change::EnvironmentStatus(environment.id, EnvironmentStatus::Creating);
+        let changes = if environment.status == EnvironmentStatus::Failed {
+            vec![begins]
+        } else {
+            Vec::new()
+        };
         let job = self.job_on(JobKind::EnvReaddress, environment, by);
-        self.accept(expected, Vec::new(), job, None).await
+        self.accept(expected, changes, job, None).await
     }
 }

@@ -96,6 +96,7 @@ impl Step for Create {
             wordpress: made_from.wordpress,
             wp_cli: made_from.wp_cli,
             source: self.source(&subject).await?,
+            existing: false,
         };
         let created = self.0.runtime.create(&request, context).await?;
         context.point("create.created").await;

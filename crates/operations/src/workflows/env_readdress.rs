@@ -38,17 +38,26 @@ impl Workflow for EnvReaddress {
         vec![Arc::new(Rewrite(self.clone())), Arc::new(ProvePreview(self.clone()))]
     }
 
-    /// While the job waits and runs the environment stays what it is: it serves, if at another address than it should.
+    /// An active environment stays active while the job waits and runs: it serves, if at another address than it should. One
+    /// whose move failed before is `creating` meanwhile. Any other status is another job's to say.
     async fn settle(&self, job: &Job, claim: &Claim, outcome: Outcome) -> Result<(), StoreError> {
-        let becomes = match outcome {
-            Outcome::Failed(_) | Outcome::Cancelled => Some(EnvironmentStatus::Failed),
-            Outcome::Succeeded => Some(EnvironmentStatus::Active),
-            Outcome::Retry { .. } | Outcome::Parked { .. } | Outcome::Yielded => None,
-        };
         let mut changes = Vec::new();
-        if let Some((status, (site, environment))) = becomes.zip(self.0.at_the_end(job).await?) {
-            // Another request may have been accepted meanwhile: what becomes of the environment is its own job's to say then.
-            if EnvironmentStatus::RESTING.contains(&environment.status) && environment.status != status {
+        if let Some((site, environment)) = self.0.at_the_end(job).await? {
+            let becomes = match (&outcome, environment.status) {
+                (Outcome::Succeeded, EnvironmentStatus::Creating) => Some(EnvironmentStatus::Active),
+                (Outcome::Failed(_) | Outcome::Cancelled, EnvironmentStatus::Creating) => {
+                    Some(EnvironmentStatus::Failed)
+                }
+                (Outcome::Failed(_), EnvironmentStatus::Active) => Some(EnvironmentStatus::Failed),
+                // One that was cancelled before it began has touched nothing.
+                (Outcome::Cancelled, EnvironmentStatus::Active) => {
+                    let view = self.0.catalog.job(job.id).await?;
+                    let has_begun = view.is_some_and(|view| !view.steps.is_empty());
+                    has_begun.then_some(EnvironmentStatus::Failed)
+                }
+                _ => None,
+            };
+            if let Some(status) = becomes {
                 let rests = self.0.site_rests(&site, environment.id, status).await?;
                 changes.push(Change::EnvironmentStatus(environment.id, status));
                 if SiteStatus::RESTING.contains(&site.status) {
@@ -87,6 +96,7 @@ impl Step for Rewrite {
             wordpress: made_from.wordpress,
             wp_cli: made_from.wp_cli,
             source: None,
+            existing: true,
         };
         work.runtime.create(&request, context).await?;
         context

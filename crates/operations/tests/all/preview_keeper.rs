@@ -128,11 +128,10 @@ async fn a_staging_environment_that_could_not_be_moved_leaves_its_site_active() 
     let staging = bench.active_staging(&site).await;
     bench.readdress(bench.node_of(site.environment_id), "192.0.2.99");
     bench.preview_keeper().round().await.unwrap();
-    let own = bench.jobs_of(MOVED).await;
-    let own = own
-        .iter()
-        .find(|job| job.environment_id == Some(staging.environment_id));
-    bench.jobs_service.cancel(own.unwrap().id, None).await.unwrap();
+    // Both were made, production is moved, then staging is.
+    let failure = Failure::new(JobErrorCode::AnsibleTimeout, "too slow");
+    let fault = Fault::Refuses(failure);
+    bench.sites.runtime.fail(RuntimeMethod::Create, 4, fault);
     for _ in 0..2 {
         bench.run().await;
     }
@@ -159,6 +158,50 @@ async fn what_is_asked_for_while_a_move_waits_is_not_undone_by_its_end() {
     );
     assert_eq!(bench.run().await, RunEnd::Settled(Outcome::Succeeded));
     assert!(bench.sites.rows.find_site(site.site_id).is_none());
+}
+
+#[tokio::test]
+async fn a_move_that_is_cancelled_before_it_began_changes_nothing() {
+    let bench = Bench::new();
+    let site = left_behind(&bench).await;
+    let before = url(&bench, &site);
+    bench.preview_keeper().round().await.unwrap();
+    let move_job = bench.jobs_of(MOVED).await.remove(0);
+    bench.jobs_service.cancel(move_job.id, None).await.unwrap();
+    assert_eq!(bench.run().await, RunEnd::Settled(Outcome::Cancelled));
+    assert_eq!(bench.standing(&site), (SiteStatus::Active, EnvironmentStatus::Active));
+    assert_eq!(url(&bench, &site), before);
+}
+
+#[tokio::test]
+async fn nothing_is_made_in_the_place_of_an_environment_that_is_gone_from_its_node() {
+    let bench = Bench::new();
+    let site = left_behind(&bench).await;
+    bench.preview_keeper().round().await.unwrap();
+    let move_job = bench.jobs_of(MOVED).await.remove(0);
+    bench.sites.environments.clear();
+    bench.run_all(move_job.id).await;
+    assert_eq!(bench.job(move_job.id).status, JobStatus::Failed);
+    assert!(bench.sites.environments.all().is_empty());
+    assert_eq!(bench.standing(&site), (SiteStatus::Failed, EnvironmentStatus::Failed));
+}
+
+#[tokio::test]
+async fn a_move_that_is_asked_for_again_keeps_others_away_until_its_end() {
+    let bench = Bench::new();
+    let site = left_behind(&bench).await;
+    let failure = Failure::new(JobErrorCode::AnsibleTimeout, "too slow");
+    let runtime = &bench.sites.runtime;
+    runtime.fail(RuntimeMethod::Create, 2, Fault::Refuses(failure));
+    bench.preview_keeper().round().await.unwrap();
+    bench.run().await;
+    let failed = bench.jobs_of(MOVED).await.remove(0);
+    bench.jobs_service.retry(failed.id, None).await.unwrap();
+    assert_eq!(bench.standing(&site).1, EnvironmentStatus::Creating);
+    let refused = bench.sites.service.delete_site(site.site_id, "shop", None).await;
+    assert_eq!(refused.unwrap_err().code(), ApiErrorCode::Conflict);
+    assert_eq!(bench.run().await, RunEnd::Settled(Outcome::Succeeded));
+    assert_eq!(bench.standing(&site), (SiteStatus::Active, EnvironmentStatus::Active));
 }
 
 #[tokio::test]
