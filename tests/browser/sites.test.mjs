@@ -224,6 +224,7 @@ stage.test("a job is followed on its page, and one that waits is cancelled", asy
   await look(page, "jobs-filtered");
   await page.goBack();
   await page.locator(".job-list > li").nth(2).waitFor();
+  assert.equal(await page.locator("#filter-status").inputValue(), "", "the form says what the list shows");
   await look(page, "jobs");
   assert.deepEqual(problems, []);
 }, 2 * JOB_LIMIT);

@@ -263,7 +263,11 @@ document.addEventListener("submit", (event) => {
   if ("sent" in event.target.dataset) event.preventDefault();
   event.target.dataset.sent = "";
 });
-addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent));
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+  // A browser that goes back remembers what was chosen, which is not what the page shows.
+  for (const form of document.querySelectorAll("form[data-shows]")) form.reset();
+});
 
 // ---- Copying
 
