@@ -22,9 +22,7 @@ impl SitesService {
         confirm: &str,
         by: Option<AccountId>,
     ) -> Result<CreatedInSite, UseCaseError> {
-        let site = self.site(id).await?;
-        need_confirmation(&site.slug, confirm)?;
-        self.remove_site_as_seen(&site, JobKind::SiteDelete, by).await
+        self.remove_site(id, confirm, JobKind::SiteDelete, by).await
     }
 
     /// The same where a node of the site is gone for good: nothing on it is touched, the site is forgotten and its backups
@@ -38,9 +36,19 @@ impl SitesService {
         confirm: &str,
         by: Option<AccountId>,
     ) -> Result<CreatedInSite, UseCaseError> {
+        self.remove_site(id, confirm, JobKind::SiteAbandon, by).await
+    }
+
+    async fn remove_site(
+        &self,
+        id: SiteId,
+        confirm: &str,
+        kind: JobKind,
+        by: Option<AccountId>,
+    ) -> Result<CreatedInSite, UseCaseError> {
         let site = self.site(id).await?;
         need_confirmation(&site.slug, confirm)?;
-        self.remove_site_as_seen(&site, JobKind::SiteAbandon, by).await
+        self.remove_site_as_seen(&site, kind, by).await
     }
 
     /// By a job of this kind, refused where the site changed since it was read.
@@ -81,11 +89,7 @@ impl SitesService {
         confirm: &str,
         by: Option<AccountId>,
     ) -> Result<CreatedInSite, UseCaseError> {
-        let environment = self.environment(id).await?;
-        need_confirmation(&environment.slug, confirm)?;
-        let site = self.site(environment.site_id).await?;
-        self.remove_environment_as_seen(&site, &environment, JobKind::EnvDelete, by)
-            .await
+        self.remove_environment(id, confirm, JobKind::EnvDelete, by).await
     }
 
     /// The same where its node is gone for good, as of a site.
@@ -98,11 +102,20 @@ impl SitesService {
         confirm: &str,
         by: Option<AccountId>,
     ) -> Result<CreatedInSite, UseCaseError> {
+        self.remove_environment(id, confirm, JobKind::EnvAbandon, by).await
+    }
+
+    async fn remove_environment(
+        &self,
+        id: EnvironmentId,
+        confirm: &str,
+        kind: JobKind,
+        by: Option<AccountId>,
+    ) -> Result<CreatedInSite, UseCaseError> {
         let environment = self.environment(id).await?;
         need_confirmation(&environment.slug, confirm)?;
         let site = self.site(environment.site_id).await?;
-        self.remove_environment_as_seen(&site, &environment, JobKind::EnvAbandon, by)
-            .await
+        self.remove_environment_as_seen(&site, &environment, kind, by).await
     }
 
     /// By a job of this kind, refused where the environment or its site changed since they were read.
