@@ -236,6 +236,8 @@ class Texts(unittest.TestCase):
             self.assertIn(name, disabled)
         self.assertIn("cookie_secure] = off", text)
         self.assertIn("cookie_secure] = on", services.pool_text(self.environment, "https://a.test"))
+        # With `ondemand` a visitor is lost who comes while the only idle process is being ended.
+        self.assertIn("pm = dynamic\n", text)
 
     def test_uploads_are_closed_to_scripts_before_any_location_that_runs_them(self):
         text = services.server_text(self.environment, "http://a.test", "production")

@@ -61,7 +61,11 @@ def cache_path(environment: Environment) -> str:
 
 
 def pool_text(environment: Environment, url: str) -> str:
-    """The PHP-FPM pool: the environment's own user, and nothing outside of its folder."""
+    """The PHP-FPM pool: the environment's own user, and nothing outside of its folder.
+
+    Not `ondemand`: a request that comes while the only idle process is being ended waits for the next request, for minutes
+    (php-src issue 11765). One idle process stays instead, and is there at once.
+    """
     folder, tmp = environment.folder, environment.tmp
     return f"""; Written by Pressluft; changes are lost.
 [{environment.user}]
@@ -71,9 +75,11 @@ listen = {environment.socket}
 listen.owner = www-data
 listen.group = www-data
 listen.mode = 0600
-pm = ondemand
+pm = dynamic
 pm.max_children = 8
-pm.process_idle_timeout = 30s
+pm.start_servers = 1
+pm.min_spare_servers = 1
+pm.max_spare_servers = 1
 pm.max_requests = 500
 request_terminate_timeout = 120s
 security.limit_extensions = .php

@@ -7,7 +7,9 @@
     reason = "a test fails by panicking"
 )]
 
-use e2e::{Environment, SITE_JOB, Setup, fill};
+use std::time::Duration;
+
+use e2e::{Environment, SITE_JOB, Setup, eventually, fill};
 use serde_json::{Value, json};
 
 fn code(job: &Value) -> &str {
@@ -203,6 +205,15 @@ fn environments_of_one_node_are_kept_apart() {
         let (status, body) = one.visit(&setup.address, &format!("/wp-content/uploads/{name}"));
         assert!(!body.contains("42executed"), "{name} was run");
         assert!(status >= 400, "{name}: {status} {body}");
+    }
+
+    // A process of each waits for visitors before there is one: whoever comes while the only one is being ended would hang.
+    machine.run("systemctl reload 'php*-fpm'");
+    for environment in [&one, &other] {
+        let count = format!("pgrep --count --uid {} || true", environment.user());
+        eventually("PHP waits for a visitor", Duration::from_secs(30), || {
+            (machine.run(&count).trim() == "1").then_some(())
+        });
     }
     setup.end();
 }
