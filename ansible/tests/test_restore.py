@@ -401,6 +401,13 @@ class Answers(unittest.TestCase):
                 with self.subTest(answers=answers), self.assertRaises(health.Unhealthy):
                     self.prove(*answers)
 
+    def test_a_pool_that_says_nothing_is_told_from_one_that_refuses(self):
+        generation = Generation(Environment("aaaaaaaaaa01", "bbbbbbbbbb01"), OLD)
+        for status, output, said in ((124, "", "nothing within 60 s"), (111, "Connection refused", "Connection refused")):
+            failure = site.CommandError(["timeout"], status, output)
+            with mock.patch.object(health, "run", side_effect=failure), self.assertRaisesRegex(health.Unhealthy, said):
+                health.ask(generation, "http://x.test/", "nonce")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -15,6 +15,8 @@ from ansible.module_utils.pressluft_site_wordpress import TABLE_PREFIX, why_not_
 
 MAX_REDIRECTS = 5
 REQUEST_SECONDS = "60"
+# The status of `timeout` where it ended the program.
+TIMED_OUT = 124
 
 
 class Unhealthy(Exception):
@@ -99,7 +101,8 @@ def ask(generation: Generation, url: str, nonce: str) -> tuple[int, dict[str, st
     try:
         answer = run(command, env=env).stdout
     except CommandError as error:
-        raise Unhealthy(f"PHP-FPM does not answer: {error.output}") from error
+        why = f"nothing within {REQUEST_SECONDS} s" if error.status == TIMED_OUT else error.output
+        raise Unhealthy(f"PHP-FPM does not answer: {why}") from error
     return parse_answer(answer)
 
 
