@@ -120,9 +120,13 @@ stage.test("a site is asked for, is followed without a reload, and its preview i
   assert(await isMarked(page), "the page was loaded anew");
   const card = page.locator("[data-environment]").first();
   made.production = await card.getAttribute("data-environment");
-  await page.reload();
+  // Asked for when it became active.
   await card.locator("[data-ask]", { hasText: /^\d+\.\d+/ }).waitFor();
   await look(page, "site-active");
+  await choose(page, made.production, "Show WordPress login");
+  await page.locator("#login-password").waitFor();
+  await look(page, "site-login");
+  await page.goto(sitePage());
 
   const api = await client();
   const { public_ip: address } = await api.read(`/api/nodes/${made.node}`);
@@ -157,7 +161,7 @@ stage.test("a copy, a backup and a restore are asked for in dialogs and done", a
 
   before = (await newestJob(api)).id;
   await choose(page, made.production, "New backup");
-  assert.equal(await page.evaluate(() => document.activeElement.id), "backup-scope");
+  await dialog.locator("#backup-scope:focus").waitFor();
   await look(page, "dialog-backup");
   await page.keyboard.press("Escape");
   await dialog.waitFor({ state: "hidden" });
@@ -268,7 +272,7 @@ stage.test("two tabs tell the same, and a session that ends leads back to where 
   assert.deepEqual(problems.filter((problem) => !/status of 401/.test(problem)), []);
 }, JOB_LIMIT);
 
-stage.test("without JavaScript a site is made, backed up, restored, and deleted, and a job is cancelled", async () => {
+stage.test("without JavaScript a site is made, copied, backed up, restored, and deleted, and a job is cancelled", async () => {
   const { page } = await operator({ javaScriptEnabled: false });
   const api = await client();
   /** Loads the page until it shows something: nothing else happens there. */
@@ -293,6 +297,29 @@ stage.test("without JavaScript a site is made, backed up, restored, and deleted,
   await page.waitForURL(/confirm=restore/);
   await page.getByRole("button", { name: "Restore this backup" }).click();
   await shows(path, ".site-title .pill[data-tone=active]");
+
+  // The newest is the restore's checkpoint.
+  const checkpoint = await page.locator("[data-backup]").first().getAttribute("data-backup");
+  await page.locator(`[data-backup="${checkpoint}"]`).getByRole("link", { name: /^Delete/ }).click();
+  await page.waitForURL(/confirm=delete-backup/);
+  await page.locator("[data-asks] button.danger").click();
+  // It stays in the list until what is stored of it is removed.
+  await shows(path, `[data-backup="${checkpoint}"][data-status=expired]`);
+
+  await choose(page, id, "New environment from it");
+  await page.waitForURL(/form=environment/);
+  await page.locator("#environment-name").fill("A copy");
+  await page.getByRole("button", { name: "Create environment" }).click();
+  await shows(path, '[data-environment][data-status=active] >> nth=1');
+  const copy = await page.locator(`[data-environment]:not([data-environment="${id}"])`).getAttribute("data-environment");
+  await choose(page, copy, "Delete");
+  await page.waitForURL(/confirm=delete-environment/);
+  await page.locator("#delete-confirm").fill("a-copy");
+  await page.getByRole("button", { name: "Delete environment" }).click();
+  await eventually("the end of the copy", JOB_LIMIT, async () => {
+    await page.goto(path);
+    return (await environment(page, copy).count()) === 0;
+  });
 
   const ask = async () => JSON.parse((await api.post(`/api/environments/${id}/backups`, { backup_scope: "db" })).text).job_id;
   const [first, second] = [await ask(), await ask()];
@@ -355,6 +382,32 @@ stage.test("a remote host that lacks the key is waited for with the line to run,
     await row.locator(".command", { hasText: line }).first().waitFor();
     assert(await isMarked(page), "the page was loaded anew");
     await look(page, "nodes-key-rejected");
+
+    // The same without JavaScript: the node goes, another is asked for at its address, and its job's page says how that went.
+    const plain = await (await newContext(stage.browser, other.url, { javaScriptEnabled: false })).newPage();
+    await logIn(plain);
+    await plain.goto("/nodes");
+    await plain.locator("[data-nodes] h3 a").click();
+    await plain.getByRole("link", { name: /^Delete/ }).click();
+    await plain.waitForURL(/confirm=delete/);
+    await plain.getByRole("button", { name: "Delete this node" }).click();
+    // Until the answer is there: a page that is loaded again before it is asked for in its place.
+    await plain.waitForURL(/\/nodes\/[0-9a-f-]+$/);
+    const reloaded = (what, selector) =>
+      eventually(what, 60_000, async () => {
+        await plain.reload();
+        return (await plain.locator(selector).count()) > 0;
+      });
+    await reloaded("the end of the node", "[data-node][data-status=decommissioned]");
+    await plain.goto("/nodes");
+    await plain.locator("#remote-hostname").fill(address);
+    await plain.locator("#remote-ssh-user").fill("pressluft");
+    await plain.getByRole("button", { name: "Create Remote Node", exact: true }).click();
+    await plain.locator("[data-nodes] > li").waitFor();
+    await reloaded("the line to run", "[data-nodes] > li .command");
+    await plain.locator("[data-nodes] > li .job-line a").first().click();
+    await plain.waitForURL(/\/jobs\/[0-9a-f-]+$/);
+    await reloaded("the failure", "[data-error=SSH_AUTH_REJECTED]");
   } finally {
     await other.remove();
   }

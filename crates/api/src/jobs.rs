@@ -264,6 +264,7 @@ pub(crate) async fn list(state: web::Data<ApiState>, Query(query): Query<JobsQue
         kind: query.kind,
         node_id: query.node_id,
         site_id: query.site_id,
+        ..JobFilter::default()
     };
     let page = state.jobs.list(&filter, &request).await?;
     Ok(HttpResponse::Ok().json(JobList {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use actix_web::{HttpRequest, HttpResponse, web};
 use domain_kernel::{JobId, NodeId};
 use http_session::{ApiError, Operator};
-use nodes_domain::{NodeName, RemoteHost};
+use nodes_domain::{NodeFilter, NodeName, NodeStatus, RemoteHost};
 use operations::{CreateLocalNode, CreateRemoteNode, NodeJob};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -15,6 +15,7 @@ use crate::extract::{IdempotencyKey, JsonBody, NoBody, PathId, Query, field};
 use crate::idempotency::{CreateHeaders, idempotency};
 use crate::node_view::{NodeBody, ReadinessBody};
 use crate::page::{Listed, next_cursor, page_request};
+use crate::schema::NodeStatusText;
 
 struct Nodes;
 
@@ -28,9 +29,18 @@ impl Listed for Nodes {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct NodesQuery {
-    /// Whether decommissioned nodes are listed too.
+    /// Whether decommissioned nodes are listed too, where no status is wanted.
     #[param(default = false)]
     include_decommissioned: Option<bool>,
+    /// Of this status.
+    #[param(value_type = Option<NodeStatusText>)]
+    status: Option<NodeStatus>,
+    /// Whose name, host or address has this part; `a` to `z` stand for `A` to `Z` too.
+    #[param(min_length = 1, max_length = 100)]
+    q: Option<String>,
+    /// Whether only nodes are listed that are unreachable or failed, or active and not ready when last looked at.
+    #[param(default = false)]
+    attention: Option<bool>,
     /// How many at most.
     #[param(minimum = 1, maximum = 100, default = 50)]
     limit: Option<u32>,
@@ -118,10 +128,13 @@ pub(crate) async fn list(
     Query(query): Query<NodesQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let request = page_request::<Nodes>(query.limit, query.cursor.as_deref())?;
-    let page = state
-        .nodes
-        .list(query.include_decommissioned.unwrap_or(false), &request)
-        .await?;
+    let filter = NodeFilter {
+        include_decommissioned: query.include_decommissioned.unwrap_or(false),
+        status: query.status,
+        search: query.q.as_deref().map(|text| field("q", text)).transpose()?,
+        needs_attention: query.attention.unwrap_or(false),
+    };
+    let page = state.nodes.list(&filter, &request).await?;
     let now = state.clock.now();
     Ok(HttpResponse::Ok().json(NodeList {
         next_cursor: next_cursor::<Nodes, _>(&page),

@@ -8,13 +8,14 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use domain_kernel::{NodeId, SiteId};
 use http_session::{ApiError, Operator};
 use serde::{Deserialize, Serialize};
-use sites_domain::CreatedInSite;
+use sites_domain::{BackupCut, CreatedInSite, SiteFilter, SiteStatus};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::ApiState;
 use crate::extract::{IdempotencyKey, JsonBody, NoBody, PathId, Query, field};
 use crate::idempotency::{CreateHeaders, idempotency};
 use crate::page::{Listed, next_cursor, page_request};
+use crate::schema::SiteStatusText;
 use view::{SiteBody, SiteJobBody};
 
 struct Sites;
@@ -29,6 +30,31 @@ impl Listed for Sites {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageQuery {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 100, default = 50)]
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Which sites are wanted.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SitesQuery {
+    /// Of this status.
+    #[param(value_type = Option<SiteStatusText>)]
+    status: Option<SiteStatus>,
+    /// Whose name or slug has this part; `a` to `z` stand for `A` to `Z` too.
+    #[param(min_length = 1, max_length = 100)]
+    q: Option<String>,
+    /// With an environment on this node.
+    #[param(value_type = Option<String>, format = "uuid")]
+    node_id: Option<NodeId>,
+    /// Whether only sites are listed that are older than a day and whose active production environment has no backup of the
+    /// last 7 days of all that it consists of.
+    #[param(default = false)]
+    unsaved: Option<bool>,
     /// How many at most.
     #[param(minimum = 1, maximum = 100, default = 50)]
     limit: Option<u32>,
@@ -85,12 +111,22 @@ pub(super) fn accepted(created: CreatedInSite) -> HttpResponse {
 
 /// Sites, newest first.
 #[utoipa::path(
-    get, path = "/api/sites", operation_id = "list_sites", tag = "sites", params(PageQuery),
+    get, path = "/api/sites", operation_id = "list_sites", tag = "sites", params(SitesQuery),
     responses((status = 200, description = "A page of sites.", body = SiteList))
 )]
-pub(crate) async fn list(state: web::Data<ApiState>, Query(query): Query<PageQuery>) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn list(
+    state: web::Data<ApiState>,
+    Query(query): Query<SitesQuery>,
+) -> Result<HttpResponse, ApiError> {
     let request = page_request::<Sites>(query.limit, query.cursor.as_deref())?;
-    let page = state.sites.sites(&request).await?;
+    let is_unsaved = query.unsaved.unwrap_or(false);
+    let filter = SiteFilter {
+        search: query.q.as_deref().map(|text| field("q", text)).transpose()?,
+        status: query.status,
+        node_id: query.node_id,
+        unsaved: is_unsaved.then(|| BackupCut::at(state.clock.now())),
+    };
+    let page = state.sites.sites(&filter, &request).await?;
     Ok(HttpResponse::Ok().json(SiteList {
         next_cursor: next_cursor::<Sites, _>(&page),
         items: page.items.into_iter().map(SiteBody::from).collect(),

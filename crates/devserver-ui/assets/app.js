@@ -153,6 +153,7 @@ function take(html) {
   morph(main, fresh);
   for (const log of main.querySelectorAll("[data-events]")) if (atEnd.has(log.id)) log.scrollTop = log.scrollHeight;
   announce(before, said(main));
+  askNew();
 }
 
 function isAtEnd(log) {
@@ -183,8 +184,15 @@ function keepTimes(tree) {
 }
 
 function relative(moment, now) {
-  if (moment > now + 5000) return `in ${rough(moment - now)}`;
+  if (moment > now + 5000) return `in ${rough(nearest(moment - now))}`;
   return now - moment < 5000 ? "just now" : `${rough(now - moment)} ago`;
+}
+
+/** The nearest whole number of the unit that it is told in: what ends in 30 days does so a moment later, too. */
+function nearest(millis) {
+  const seconds = Math.floor(millis / 1000);
+  const unit = [86_400, 3600, 60].find((size) => seconds >= size) ?? 1;
+  return Math.floor((seconds + Math.floor(unit / 2)) / unit) * unit * 1000;
 }
 
 function rough(millis) {
@@ -260,10 +268,17 @@ document.addEventListener("keydown", (event) => {
 // ---- A form is sent once, however often its button is pressed
 
 document.addEventListener("submit", (event) => {
+  // Its button says why; the server would say the same.
+  if (event.submitter?.getAttribute("aria-disabled") === "true") {
+    event.preventDefault();
+    return;
+  }
   if ("sent" in event.target.dataset) event.preventDefault();
   event.target.dataset.sent = "";
 });
-addEventListener("pageshow", () => {
+addEventListener("pageshow", ({ persisted }) => {
+  // Who comes back by the browser's button comes back to the page, not to what was asked above it.
+  if (persisted) dialog.close();
   for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
   // A browser that goes back remembers what was chosen, which is not what the page shows.
   for (const form of document.querySelectorAll("form[data-shows]")) form.reset();
@@ -307,14 +322,30 @@ function slugOf(name) {
 
 // ---- What is asked for only when somebody looks: `data-ask` names the API's path, `data-field` the answer's field
 
+/** What was asked for: each element once, however often the page comes anew, also where there was no answer. */
+const asked = new WeakSet();
+
+/** One after the other: a browser has six connections to a server, and each of these may wait for a node. */
+let asks = Promise.resolve();
+
+function askNew() {
+  for (const note of document.querySelectorAll(".ask-note")) if (!note.parentElement.querySelector("[data-ask]")) note.remove();
+  for (const shown of document.querySelectorAll("[data-ask]")) {
+    if (asked.has(shown)) continue;
+    asked.add(shown);
+    asks = asks.then(() => shown.isConnected && ask(shown));
+  }
+}
+
 async function ask(shown) {
+  // Of an element that stood here before.
+  shown.parentElement.querySelector(".ask-note")?.remove();
   try {
     const answer = await fetch(shown.dataset.ask);
     const body = await answer.json();
     if (!answer.ok) throw new Error(body.message);
     shown.textContent = body[shown.dataset.field];
   } catch (error) {
-    shown.dataset.failed = "";
     const note = document.createElement("span");
     note.className = "ask-note";
     note.dataset.kept = "";
@@ -323,14 +354,9 @@ async function ask(shown) {
   }
 }
 
-/** One after the other: a browser has six connections to a server, and each of these may wait for a node. */
-async function askAll() {
-  for (const shown of document.querySelectorAll("[data-ask]")) await ask(shown);
-}
-
 document.documentElement.dataset.script = "";
 for (const log of document.querySelectorAll("[data-events]")) log.scrollTop = log.scrollHeight;
-askAll();
+askNew();
 keepTimes(document);
 setInterval(() => keepTimes(document), 1000);
 setInterval(() => !document.hidden && changed(), WATCH);

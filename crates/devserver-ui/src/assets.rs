@@ -24,6 +24,7 @@ const CSS: Asset = Asset {
         include_str!("../assets/nodes.css"),
         include_str!("../assets/sites.css"),
         include_str!("../assets/jobs.css"),
+        include_str!("../assets/lists.css"),
         include_str!("../assets/small.css"),
     ),
 };

@@ -15,6 +15,7 @@ use crate::UiState;
 use crate::form::{Sent, fields, idempotency, see};
 use crate::nodes::{LIST, by, refused_with, show};
 use crate::view::create::{CreateView, FieldErrors, LocalFields, RemoteFields};
+use crate::view::text::sentence;
 
 /// The fields of both forms.
 #[derive(Default, Deserialize)]
@@ -140,6 +141,11 @@ pub(crate) async fn create(
     };
     let (key, by) = (form.idempotency(&operator), by(&operator));
     let mut errors = FieldErrors::default();
+    if let Some(missing) = ui.providers.obstacle(source).await {
+        let (reason, remedy) = (sentence(&missing.reason), sentence(&missing.remedy));
+        let error = UseCaseError::Conflict(format!("Not possible on this host now. {reason} Next: {remedy}"));
+        return refused_with(&ui, &operator, error, form.view(source, &errors)).await;
+    }
     let created = match source {
         AcquisitionSource::Local => match form.read_local(&mut errors) {
             Some(request) => Some(ui.nodes.create_local(request, key, by).await),
@@ -155,6 +161,6 @@ pub(crate) async fn create(
         Some(Ok(_)) => Ok(see(LIST)),
         Some(Err(error)) => refused_with(&ui, &operator, error, forms).await,
         // With each error at its field.
-        None => show(&ui, &operator, StatusCode::BAD_REQUEST, None, forms, None).await,
+        None => show(&ui, &operator, StatusCode::BAD_REQUEST, forms, None).await,
     }
 }

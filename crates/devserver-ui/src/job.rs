@@ -24,6 +24,7 @@ use crate::view::job_list::Subject;
 use crate::view::job_text::{JobText, event_line};
 use crate::view::text::{Piece, prose};
 use crate::view::timeline::Timeline;
+use crate::view::turn::TurnView;
 
 /// Statuses, steps and tasks that a timeline is drawn from: the newest.
 const COURSE: u32 = 5000;
@@ -49,6 +50,7 @@ struct PageView {
     alert: Option<Vec<Piece>>,
     line: JobLine,
     job: JobRow,
+    turn: Option<TurnView>,
     subjects: Subjects,
     asked_by: Option<String>,
     timeline: Timeline,
@@ -160,12 +162,14 @@ async fn page(
     let pace = Pace::of(ui, &[&found.view]).await?;
     let key_line = key_line(ui, found.node.as_ref()).await;
     let now = ui.clock.now();
+    let turn = ui.jobs.turn(job, now).await?;
     let course = Course::of(job, &found.view.steps, &events, now);
     let view = PageView {
         frame,
         alert: alert.map(|alert| prose(&alert)),
         line: JobLine::new(&found.view, pace.left(&found.view, now), now),
         job: JobRow::new(&found.view, &events, &course, key_line.as_deref(), now),
+        turn: turn.map(|turn| TurnView::new(job, &turn, now)),
         subjects: found.subjects(),
         asked_by: asked_by.map(|email| email.to_string()),
         timeline: Timeline::new(job.kind, &course),

@@ -1,7 +1,5 @@
 //! `/jobs`: the list, filtered.
 
-use std::str::FromStr;
-
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use domain_kernel::JobId;
@@ -10,12 +8,18 @@ use jobs::{JobFilter, PageRequest};
 use serde::{Deserialize, Serialize};
 
 use crate::UiState;
+use crate::filter::{List, page_after};
 use crate::frame::{Frame, Section};
 use crate::pace::Pace;
 use crate::view::job_list::{FilterView, JobListRow, Names};
 
 /// The list.
 pub(crate) const LIST: &str = "/jobs";
+
+const JOBS: List = List {
+    path: LIST,
+    things: "jobs",
+};
 
 /// Rows of a page.
 const ROWS: u32 = 30;
@@ -48,19 +52,16 @@ pub(crate) async fn list(
     operator: Operator,
     query: Result<web::Query<ListQuery>, actix_web::Error>,
 ) -> Result<HttpResponse, ApiError> {
-    let query =
-        query.map_err(|_| ApiError::bad_request("The filter could not be read. Go to all jobs and choose again."))?;
+    let query = query.map_err(|_| JOBS.unreadable())?;
     let filter = JobFilter {
-        status: chosen(query.status.as_deref(), "status of a job")?,
-        kind: chosen(query.kind.as_deref(), "kind of job")?,
-        node_id: chosen(query.node_id.as_deref(), "id of a node")?,
-        site_id: chosen(query.site_id.as_deref(), "id of a site")?,
+        status: JOBS.chosen(query.status.as_deref(), "status of a job")?,
+        kind: JOBS.chosen(query.kind.as_deref(), "kind of job")?,
+        node_id: JOBS.chosen(query.node_id.as_deref(), "id of a node")?,
+        site_id: JOBS.chosen(query.site_id.as_deref(), "id of a site")?,
+        ..JobFilter::default()
     };
-    let cursor: Option<JobId> = chosen(query.cursor.as_deref(), "page of the list")?;
-    let mut here = address(&filter);
-    if let Some(cursor) = cursor {
-        here.push_str(&format!("{}cursor={cursor}", if here == LIST { '?' } else { '&' }));
-    }
+    let cursor: Option<JobId> = JOBS.chosen(query.cursor.as_deref(), "page of the list")?;
+    let here = page_after(&address(&filter), cursor);
     let frame = Frame::new(&ui, &operator, Section::Jobs, here).await?;
     let request = PageRequest {
         limit: ROWS,
@@ -97,28 +98,10 @@ async fn names(ui: &UiState, filter: &JobFilter, views: &[jobs::JobView]) -> Res
 
 /// Where the jobs of a filter are listed.
 fn address(filter: &JobFilter) -> String {
-    let fields = [
+    JOBS.address(&[
         ("status", filter.status.map(|status| status.to_string())),
         ("kind", filter.kind.map(|kind| kind.to_string())),
         ("node_id", filter.node_id.map(|id| id.to_string())),
         ("site_id", filter.site_id.map(|id| id.to_string())),
-    ];
-    let fields = fields
-        .into_iter()
-        .filter_map(|(name, value)| Some(format!("{name}={}", value?)));
-    match fields.collect::<Vec<_>>() {
-        fields if fields.is_empty() => LIST.to_owned(),
-        fields => format!("{LIST}?{}", fields.join("&")),
-    }
-}
-
-fn chosen<T: FromStr>(value: Option<&str>, what: &str) -> Result<Option<T>, ApiError> {
-    match value.map(str::trim) {
-        None | Some("") => Ok(None),
-        Some(value) => value.parse().map(Some).map_err(|_| {
-            ApiError::bad_request(format!(
-                "There is no such {what}. Go to all jobs at {LIST} and choose again."
-            ))
-        }),
-    }
+    ])
 }

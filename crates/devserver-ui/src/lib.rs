@@ -3,6 +3,7 @@
 
 mod assets;
 mod create;
+mod filter;
 mod form;
 mod frame;
 mod job;
@@ -17,6 +18,9 @@ mod providers;
 mod routes;
 mod site;
 mod site_actions;
+mod site_asks;
+mod site_forms;
+mod site_jobs;
 mod sites;
 mod state;
 mod view;

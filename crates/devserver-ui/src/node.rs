@@ -50,6 +50,8 @@ struct PageView {
     /// Jobs on the node, its newest one left out.
     jobs: Vec<JobOnNode>,
     alert: Option<Vec<Piece>>,
+    /// Whether the request did not fit what goes on: it may have to wait for the job at work.
+    is_conflict: bool,
     /// What was typed for a fingerprint and was refused.
     fingerprint: String,
 }
@@ -109,6 +111,7 @@ async fn page(ui: &UiState, operator: &Operator, id: NodeId, said: Said) -> Resu
         sites: SiteLink::of(&environments),
         environments,
         jobs: jobs(ui, id, now).await?,
+        is_conflict: said.status == StatusCode::CONFLICT,
         alert: said.alert.map(|alert| prose(&alert)),
         fingerprint: said.fingerprint,
     };
@@ -210,7 +213,10 @@ pub(crate) async fn check(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let id = node_id(&id)?;
-    let seen = ui.nodes.check_readiness(id).await?;
+    let seen = match ui.nodes.check_readiness(id).await {
+        Ok(seen) => seen,
+        Err(error) => return refused(&ui, &operator, id, error, String::new()).await,
+    };
     let stored = ui.nodes.get(id).await?.readiness;
     if stored.is_some_and(|stored| stored.checked_at == seen.checked_at) {
         return Ok(see(&place(id)));

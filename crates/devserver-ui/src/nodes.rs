@@ -1,21 +1,24 @@
 //! `/nodes`: the list, and the two forms that ask for nodes.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use domain_kernel::{AccountId, ApiErrorCode, NodeId};
 use http_session::{ApiError, Operator};
 use jobs::{JobStatus, JobView, PageRequest, StepStatus};
-use nodes_domain::{AcquisitionSource, ManagedKey, Node};
+use nodes_domain::{AcquisitionSource, ManagedKey, Node, NodeFilter, NodeStatus};
 use operations::{UseCaseError, present_readiness};
 use serde::{Deserialize, Serialize};
 
 use crate::UiState;
+use crate::filter::{List, page_after};
 use crate::frame::{Frame, Section};
 use crate::pace::Pace;
 use crate::view::create::{CreateView, KeyView};
-use crate::view::node::NodeRow;
+use crate::view::filter::NodeFilterView;
+use crate::view::node::{NodeRow, is_listed};
 use crate::view::node_job::JobFacts;
 use crate::view::provider::SourceProvider;
 use crate::view::text::{Piece, prose};
@@ -23,16 +26,63 @@ use crate::view::text::{Piece, prose};
 /// The list.
 pub(crate) const LIST: &str = "/nodes";
 
+const NODES: List = List {
+    path: LIST,
+    things: "nodes",
+};
+
 /// Rows of a page.
 const ROWS: u32 = 20;
 
 /// How many of a job's newest events may tell what it waits for.
 const EVENTS: u32 = 200;
 
-/// Which page of the list.
+/// Which nodes, and which page of them. An empty field is no filter.
 #[derive(Deserialize)]
 pub(crate) struct ListQuery {
+    q: Option<String>,
+    status: Option<String>,
+    attention: Option<String>,
     cursor: Option<String>,
+}
+
+/// A part of the list.
+#[derive(Default)]
+struct Part {
+    filter: NodeFilter,
+    cursor: Option<NodeId>,
+}
+
+impl ListQuery {
+    fn read(&self) -> Result<Part, ApiError> {
+        let status: Option<ListedStatus> = NODES.chosen(self.status.as_deref(), "status of a node")?;
+        let filter = NodeFilter {
+            status: status.map(|ListedStatus(status)| status),
+            search: NODES.search(self.q.as_deref())?,
+            needs_attention: NODES.flag(self.attention.as_deref(), "choice of what needs attention")?,
+            ..NodeFilter::default()
+        };
+        Ok(Part {
+            filter,
+            cursor: NODES.chosen(self.cursor.as_deref(), "page of the list")?,
+        })
+    }
+}
+
+/// A status of nodes that are listed.
+struct ListedStatus(NodeStatus);
+
+impl FromStr for ListedStatus {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let status = text.parse()?;
+        if is_listed(status) {
+            Ok(Self(status))
+        } else {
+            Err(format!("nodes of this status are not listed: {text}"))
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -43,6 +93,7 @@ struct ListView {
     key: KeyView,
     create: CreateView,
     alert: Option<Vec<Piece>>,
+    filter: NodeFilterView,
     rows: Vec<NodeRow>,
     is_first: bool,
     next: Option<String>,
@@ -54,17 +105,8 @@ pub(crate) async fn list(
     operator: Operator,
     query: Result<web::Query<ListQuery>, actix_web::Error>,
 ) -> Result<HttpResponse, ApiError> {
-    let cursor = query.map_or(None, |query| query.into_inner().cursor);
-    let after = match cursor.map(|cursor| cursor.parse::<NodeId>()) {
-        None => None,
-        Some(Ok(id)) => Some(id),
-        Some(Err(_)) => {
-            return Err(ApiError::bad_request(
-                "There is no such page of the list. Go to the first one.",
-            ));
-        }
-    };
-    show(&ui, &operator, StatusCode::OK, after, CreateView::empty(), None).await
+    let part = query.map_err(|_| NODES.unreadable())?.read()?;
+    show_part(&ui, &operator, StatusCode::OK, &part, CreateView::empty(), None).await
 }
 
 /// The list, with what was wrong with the last request on it.
@@ -72,17 +114,28 @@ pub(crate) async fn show(
     ui: &UiState,
     operator: &Operator,
     status: StatusCode,
-    cursor: Option<NodeId>,
     create: CreateView,
     alert: Option<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let here = cursor.map_or_else(|| LIST.to_owned(), |id| format!("{LIST}?cursor={id}"));
-    let frame = Frame::new(ui, operator, Section::Nodes, here).await?;
+    show_part(ui, operator, status, &Part::default(), create, alert).await
+}
+
+async fn show_part(
+    ui: &UiState,
+    operator: &Operator,
+    status: StatusCode,
+    part: &Part,
+    create: CreateView,
+    alert: Option<String>,
+) -> Result<HttpResponse, ApiError> {
+    let Part { filter, cursor } = part;
+    let place = address(filter);
+    let frame = Frame::new(ui, operator, Section::Nodes, page_after(&place, *cursor)).await?;
     let request = PageRequest {
         limit: ROWS,
         after: cursor.map(|id| id.to_string()),
     };
-    let page = ui.nodes.list(false, &request).await?;
+    let page = ui.nodes.list(filter, &request).await?;
     let key = ui.nodes.ssh_key().await;
     let rows = rows(ui, &page.items, key.as_ref().ok()).await?;
     let seen = ui.providers.seen().await;
@@ -93,11 +146,21 @@ pub(crate) async fn show(
         key: KeyView::new(key),
         create,
         alert: alert.map(|alert| prose(&alert)),
+        filter: NodeFilterView::new(filter, place),
         rows,
         is_first: cursor.is_none(),
         next: page.next,
     };
     ui.pages.show(status, "nodes.html", &view)
+}
+
+/// Where the nodes of a filter are listed.
+fn address(filter: &NodeFilter) -> String {
+    NODES.address(&[
+        ("q", filter.search.as_ref().map(|search| search.as_str().to_owned())),
+        ("status", filter.status.map(|status| status.to_string())),
+        ("attention", filter.needs_attention.then(|| "true".to_owned())),
+    ])
 }
 
 /// A query for all rows each, but for what a step is looking again for: jobs at work are as few as workers.
@@ -154,7 +217,7 @@ pub(crate) async fn refused_with(
     create: CreateView,
 ) -> Result<HttpResponse, ApiError> {
     let (status, alert) = refusal(error)?;
-    show(ui, operator, status, None, create, Some(alert)).await
+    show(ui, operator, status, create, Some(alert)).await
 }
 
 /// What a page says of a request that was refused, and with which status.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain_kernel::{Clock, Timestamp};
+use nodes_domain::{AcquisitionSource, Capability, Unavailable};
 use operations::{NodesService, ProviderStatus};
 use tokio::sync::watch;
 
@@ -78,6 +79,19 @@ impl Providers {
             () = self.clock.sleep(PATIENCE) => {}
         }
         self.looked.borrow().seen.clone()
+    }
+
+    /// Why new nodes of a source cannot be made on this host now, where that is known: what the page says before anything is
+    /// sent, for a form that was sent nevertheless.
+    pub(crate) async fn obstacle(&self, source: AcquisitionSource) -> Option<Unavailable> {
+        let Seen::Statuses(statuses) = self.seen().await else {
+            return None;
+        };
+        let status = statuses.into_iter().find(|status| status.source == source)?;
+        match status.capability {
+            Capability::Available => None,
+            Capability::Unavailable(missing) => Some(missing),
+        }
     }
 }
 

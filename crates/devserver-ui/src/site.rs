@@ -1,4 +1,4 @@
-//! `/sites/{id}`: one site with its environments and backups, and what its dialogs ask.
+//! `/sites/{id}`: one site with its environments and backups.
 
 use std::collections::HashMap;
 
@@ -9,18 +9,21 @@ use http_session::{ApiError, Operator};
 use jobs::PageRequest;
 use operations::UseCaseError;
 use serde::{Deserialize, Serialize};
-use sites_domain::{Backup, Environment, EnvironmentStatus, Site};
+use sites_domain::{Backup, Environment, EnvironmentStatus, Site, SiteStatus};
 
 use crate::UiState;
 use crate::frame::{Frame, Section};
 use crate::pace::Pace;
+use crate::site_asks::{ask, ask_to_delete};
+use crate::site_jobs::{at_work, failed_by, of_backups};
 use crate::sites::{LIST, newest_job};
 use crate::view::backup::BackupRow;
 use crate::view::create::FieldErrors;
 use crate::view::environment::{BackupsShown, EnvironmentCard, NodeLink, is_resting};
 use crate::view::job_line::JobLine;
+use crate::view::job_link::JobLink;
 use crate::view::site::SiteFacts;
-use crate::view::site_form::Asked;
+use crate::view::site_form::{Asked, TypedDeletion};
 use crate::view::text::{Piece, prose};
 
 /// Backups of an environment that are shown at once.
@@ -44,20 +47,14 @@ pub(crate) struct Wanted {
 struct SiteView {
     frame: Frame,
     alert: Option<Vec<Piece>>,
+    /// The job that a refused request may have to wait for.
+    at_work: Option<JobLink>,
     site: SiteFacts,
     job: Option<JobLine>,
     may_retry: bool,
     environments: Vec<EnvironmentCard>,
-}
-
-#[derive(Serialize)]
-struct AskedView {
-    frame: Frame,
-    alert: Option<Vec<Piece>>,
-    site: SiteFacts,
-    /// What is asked about, where it is an environment or of one.
-    environment: Option<EnvironmentCard>,
-    asked: Asked,
+    /// Whether a checksum is shown, which is then explained.
+    has_checksum: bool,
 }
 
 /// A site with its environments.
@@ -135,6 +132,12 @@ impl Known {
         format!("{LIST}/{}", self.site.id)
     }
 
+    /// Whether nothing changes the site and this environment, or else any of its environments.
+    pub(crate) fn is_at_rest(&self, environment: Option<&Environment>) -> bool {
+        let all = environment.map_or(self.environments.as_slice(), std::slice::from_ref);
+        SiteStatus::RESTING.contains(&self.site.status) && all.iter().all(|of| is_resting(&self.site, of))
+    }
+
     fn row(&self, environment: &Environment, backup: &Backup, ui: &UiState) -> BackupRow {
         let is_restoring = environment.status == EnvironmentStatus::Restoring;
         BackupRow::new(
@@ -195,7 +198,8 @@ pub(crate) async fn show(
         (None, Some(what @ ("restore" | "delete-backup"))) => {
             let backup = known.backup(&ui, &wanted.backup_id).await?;
             let of = known.environment(&backup.environment_id.to_string())?;
-            let row = known.row(of, &backup, &ui);
+            let job = of_backups(&ui, known.site.id, [&backup]).await?.remove(&backup.id);
+            let row = known.row(of, &backup, &ui).made_by(job);
             let asked = if what == "restore" {
                 Asked::Restore { backup: row }
             } else {
@@ -205,9 +209,11 @@ pub(crate) async fn show(
         }
         (None, Some("delete-environment")) => {
             let of = known.environment(environment)?;
-            ask_to_delete(&ui, &operator, &known, Some(of), Answer::ok()).await
+            ask_to_delete(&ui, &operator, &known, Some(of), TypedDeletion::default(), Answer::ok()).await
         }
-        (None, Some("delete")) => ask_to_delete(&ui, &operator, &known, None, Answer::ok()).await,
+        (None, Some("delete")) => {
+            ask_to_delete(&ui, &operator, &known, None, TypedDeletion::default(), Answer::ok()).await
+        }
         (None, Some("login")) => {
             let of = known.environment(environment)?;
             ask(
@@ -250,7 +256,7 @@ async fn page(
     let frame = Frame::new(ui, operator, Section::Sites, here).await?;
     let nodes = nodes_of(ui, &known.environments).await?;
     let now = ui.clock.now();
-    let mut environments = Vec::with_capacity(known.environments.len());
+    let mut pages = Vec::with_capacity(known.environments.len());
     for environment in &known.environments {
         let older = older.as_ref().filter(|older| older.environment == environment.id);
         let request = PageRequest {
@@ -258,18 +264,26 @@ async fn page(
             after: older.map(|older| older.than.to_string()),
         };
         let found = ui.sites.backups(environment.id, &request).await?;
+        pages.push((environment, older.is_none(), found));
+    }
+    let shown = || pages.iter().flat_map(|(_, _, found)| &found.items);
+    let has_checksum = shown().any(|backup| backup.checksum.is_some());
+    let mut made_by = of_backups(ui, known.site.id, shown()).await?;
+    let job = newest_job(ui, known.site.id).await?;
+    let mut failed = failed_by(ui, known.site.id, &known.environments, job.as_ref()).await?;
+    let environments = pages.into_iter().map(|(environment, is_first, found)| {
+        let rows = found.items.iter().map(|backup| {
+            let job = made_by.remove(&backup.id);
+            known.row(environment, backup, ui).made_by(job)
+        });
         let backups = BackupsShown {
-            rows: found
-                .items
-                .iter()
-                .map(|backup| known.row(environment, backup, ui))
-                .collect(),
-            is_first: older.is_none(),
+            rows: rows.collect(),
+            is_first,
             next: found.next,
         };
-        environments.push(card(known, environment, &nodes, backups, ui));
-    }
-    let job = newest_job(ui, known.site.id).await?;
+        card(known, environment, &nodes, backups, ui).failed_by(failed.remove(&environment.id))
+    });
+    let environments = environments.collect();
     let may_retry = match &job {
         Some(view) => ui.jobs.may_retry(&view.job).await?,
         None => false,
@@ -283,82 +297,21 @@ async fn page(
     };
     let view = SiteView {
         frame,
+        at_work: match &answer.alert {
+            Some(_) if !known.is_at_rest(None) => at_work(ui, known.site.id).await?,
+            _ => None,
+        },
         alert: answer.alert.map(|alert| prose(&alert)),
         site: SiteFacts::new(&known.site, now),
         job,
         may_retry,
         environments,
+        has_checksum,
     };
     ui.pages.show(answer.status, "site.html", &view)
 }
 
-/// A dialog, as a page of its own.
-pub(crate) async fn ask(
-    ui: &UiState,
-    operator: &Operator,
-    known: &Known,
-    environment: Option<&Environment>,
-    asked: Asked,
-    answer: Answer,
-) -> Result<HttpResponse, ApiError> {
-    let what = match &asked {
-        Asked::Environment { .. } => "form=environment".to_owned(),
-        Asked::Backup { .. } => "form=backup".to_owned(),
-        Asked::Schedule { .. } => "form=schedule".to_owned(),
-        Asked::Restore { backup } => format!("confirm=restore&backup_id={}", backup.id()),
-        Asked::DeleteBackup { backup } => format!("confirm=delete-backup&backup_id={}", backup.id()),
-        Asked::DeleteEnvironment { .. } => "confirm=delete-environment".to_owned(),
-        Asked::Delete { .. } => "confirm=delete".to_owned(),
-        Asked::Login { .. } => "confirm=login".to_owned(),
-    };
-    let of = environment.map_or_else(String::new, |known| format!("&environment_id={}", known.id));
-    let here = format!("{}?{what}{of}", known.here());
-    let frame = Frame::new(ui, operator, Section::Sites, here).await?;
-    let environment = match environment {
-        Some(environment) => {
-            let nodes = nodes_of(ui, std::slice::from_ref(environment)).await?;
-            let none = BackupsShown {
-                rows: Vec::new(),
-                is_first: true,
-                next: None,
-            };
-            Some(card(known, environment, &nodes, none, ui))
-        }
-        None => None,
-    };
-    let view = AskedView {
-        frame,
-        alert: answer.alert.map(|alert| prose(&alert)),
-        site: SiteFacts::new(&known.site, ui.clock.now()),
-        environment,
-        asked,
-    };
-    ui.pages.show(answer.status, "site_asks.html", &view)
-}
-
-/// Asks whether an environment, or else the whole site, is to be removed.
-pub(crate) async fn ask_to_delete(
-    ui: &UiState,
-    operator: &Operator,
-    known: &Known,
-    environment: Option<&Environment>,
-    answer: Answer,
-) -> Result<HttpResponse, ApiError> {
-    let all = environment.map_or(known.environments.as_slice(), std::slice::from_ref);
-    let is_lost = ui.sites.has_lost_node(all).await?;
-    let is_resting = all.iter().all(|environment| is_resting(&known.site, environment));
-    let asked = match environment {
-        Some(_) => Asked::DeleteEnvironment { is_lost, is_resting },
-        None => Asked::Delete {
-            is_lost,
-            is_resting,
-            environments: all.iter().map(|known| known.name.as_str().to_owned()).collect(),
-        },
-    };
-    ask(ui, operator, known, environment, asked, answer).await
-}
-
-fn card(
+pub(crate) fn card(
     known: &Known,
     environment: &Environment,
     nodes: &HashMap<NodeId, NodeLink>,
@@ -377,7 +330,10 @@ fn card(
     )
 }
 
-async fn nodes_of(ui: &UiState, environments: &[Environment]) -> Result<HashMap<NodeId, NodeLink>, ApiError> {
+pub(crate) async fn nodes_of(
+    ui: &UiState,
+    environments: &[Environment],
+) -> Result<HashMap<NodeId, NodeLink>, ApiError> {
     let mut nodes = HashMap::new();
     for id in environments.iter().map(|environment| environment.node_id) {
         if nodes.contains_key(&id) {

@@ -5,22 +5,24 @@ use std::collections::HashMap;
 use accounts_domain::Email;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
-use domain_kernel::{ApiErrorCode, NodeId, SiteId};
+use domain_kernel::{ApiErrorCode, EnvironmentId, NodeId, SiteId, Timestamp};
 use http_session::{ApiError, Operator};
-use jobs::{JobFilter, JobStatus, JobView, PageRequest};
-use nodes_domain::{Node, NodeStatus};
-use operations::{CreateSite, UseCaseError, present_readiness};
+use jobs::{JobStatus, JobView, PageRequest};
+use nodes_domain::NodeBrief;
+use operations::{CreateSite, UseCaseError};
 use serde::{Deserialize, Serialize};
-use sites_domain::Site;
+use sites_domain::{BackupCut, Environment, Site, SiteFilter};
 
 use crate::UiState;
 use crate::create::{optional, read};
+use crate::filter::{List, page_after};
 use crate::form::{Sent, fields, idempotency, see, slug_of};
 use crate::frame::{Frame, Section};
 use crate::nodes::by;
 use crate::pace::Pace;
 use crate::view::create::FieldErrors;
 use crate::view::environment::NodeLink;
+use crate::view::filter::SiteFilterView;
 use crate::view::job_line::JobLine;
 use crate::view::site::{RowParts, SiteRow};
 use crate::view::site_form::{CreateSiteView, TypedSite};
@@ -32,13 +34,45 @@ pub(crate) const LIST: &str = "/sites";
 /// Rows of a page.
 const ROWS: u32 = 20;
 
-/// So many of a site's newest jobs are looked through for one that is not over.
-const JOBS: u32 = 5;
+/// The newest nodes that sites can be chosen by; the page of any node leads to its own sites.
+const CHOICES: u32 = 100;
 
-/// Which page of the list.
+const SITES: List = List {
+    path: LIST,
+    things: "sites",
+};
+
+/// Which sites, and which page of them. An empty field is no filter.
 #[derive(Deserialize)]
 pub(crate) struct ListQuery {
+    q: Option<String>,
+    status: Option<String>,
+    node_id: Option<String>,
+    unsaved: Option<String>,
     cursor: Option<String>,
+}
+
+/// A part of the list.
+#[derive(Default)]
+struct Part {
+    filter: SiteFilter,
+    cursor: Option<SiteId>,
+}
+
+impl ListQuery {
+    fn read(&self, now: Timestamp) -> Result<Part, ApiError> {
+        let is_unsaved = SITES.flag(self.unsaved.as_deref(), "choice of what is not saved")?;
+        let filter = SiteFilter {
+            search: SITES.search(self.q.as_deref())?,
+            status: SITES.chosen(self.status.as_deref(), "status of a site")?,
+            node_id: SITES.chosen(self.node_id.as_deref(), "id of a node")?,
+            unsaved: is_unsaved.then(|| BackupCut::at(now)),
+        };
+        Ok(Part {
+            filter,
+            cursor: SITES.chosen(self.cursor.as_deref(), "page of the list")?,
+        })
+    }
 }
 
 /// The form of a new site.
@@ -60,6 +94,7 @@ struct ListView {
     /// Whether there is a ready node, or something was typed that has to stay.
     has_form: bool,
     has_node: bool,
+    filter: SiteFilterView,
     rows: Vec<SiteRow>,
     is_first: bool,
     next: Option<String>,
@@ -105,10 +140,8 @@ pub(crate) async fn list(
     operator: Operator,
     query: Result<web::Query<ListQuery>, actix_web::Error>,
 ) -> Result<HttpResponse, ApiError> {
-    let cursor = query.map_or(None, |query| query.into_inner().cursor);
-    let after = cursor.map(|cursor| cursor.parse::<SiteId>()).transpose();
-    let after = after.map_err(|_| ApiError::bad_request("There is no such page of the list. Go to the first one."))?;
-    show(&ui, &operator, after, None).await
+    let part = query.map_err(|_| SITES.unreadable())?.read(ui.clock.now())?;
+    show(&ui, &operator, &part, None).await
 }
 
 /// `POST /sites`
@@ -126,7 +159,7 @@ pub(crate) async fn create(
             status: StatusCode::BAD_REQUEST,
             alert: None,
         };
-        return show(&ui, &operator, None, Some(refused)).await;
+        return show(&ui, &operator, &Part::default(), Some(refused)).await;
     };
     let texts = ["POST /sites", &form.name, &form.slug, &form.node_id, &form.admin_email];
     let key = idempotency(&operator, &form.form_key, texts);
@@ -149,7 +182,7 @@ pub(crate) async fn create(
                 status,
                 alert: Some(alert),
             };
-            show(&ui, &operator, None, Some(refused)).await
+            show(&ui, &operator, &Part::default(), Some(refused)).await
         }
     }
 }
@@ -171,24 +204,23 @@ pub(crate) fn refusal(error: UseCaseError) -> Result<(StatusCode, String), ApiEr
 async fn show(
     ui: &UiState,
     operator: &Operator,
-    after: Option<SiteId>,
+    part: &Part,
     refused: Option<Refused>,
 ) -> Result<HttpResponse, ApiError> {
-    let here = after.map_or_else(|| LIST.to_owned(), |id| format!("{LIST}?cursor={id}"));
-    let frame = Frame::new(ui, operator, Section::Sites, here).await?;
+    let Part { filter, cursor } = part;
+    let place = address(filter);
+    let frame = Frame::new(ui, operator, Section::Sites, page_after(&place, *cursor)).await?;
     let request = PageRequest {
         limit: ROWS,
-        after: after.map(|id| id.to_string()),
+        after: cursor.map(|id| id.to_string()),
     };
-    let page = ui.sites.sites(&request).await?;
-    let nodes = live_nodes(ui).await?;
-    let now = ui.clock.now();
-    let is_ready = |node: &&Node| node.status == NodeStatus::Active && present_readiness(node, now).is_ready;
-    let ready = nodes.iter().filter(is_ready);
-    let mut ready: Vec<_> = ready
-        .map(|node| (node.id.to_string(), node.name.as_str().to_owned()))
-        .collect();
-    ready.sort_by_key(|(id, name)| (name.to_lowercase(), id.clone()));
+    let page = ui.sites.sites(filter, &request).await?;
+    let primaries: Vec<EnvironmentId> = page.items.iter().map(|site| site.primary_environment_id).collect();
+    let environments = ui.sites.environments_by_ids(&primaries).await?;
+    let homes: Vec<NodeId> = environments.iter().map(|environment| environment.node_id).collect();
+    let nodes = ui.nodes.briefs(&homes).await?;
+    let choices = ui.nodes.names(&Vec::from_iter(filter.node_id), CHOICES).await?;
+    let ready = ready(&nodes);
     let has_node = !ready.is_empty();
     let (status, alert, form, errors) = match refused {
         Some(refused) => (refused.status, refused.alert, Some(refused.form), refused.errors),
@@ -211,86 +243,73 @@ async fn show(
         create: CreateSiteView::new(&typed, &errors, ready),
         has_form,
         has_node,
-        rows: rows(ui, &page.items, &nodes).await?,
-        is_first: after.is_none(),
+        filter: SiteFilterView::new(filter, place, &choices),
+        rows: rows(ui, &page.items, environments, &nodes).await?,
+        is_first: cursor.is_none(),
         next: page.next,
     };
     ui.pages.show(status, "sites.html", &view)
 }
 
-async fn rows(ui: &UiState, sites: &[Site], nodes: &[Node]) -> Result<Vec<SiteRow>, ApiError> {
-    let known: HashMap<NodeId, &Node> = nodes.iter().map(|node| (node.id, node)).collect();
-    let mut newest = Vec::with_capacity(sites.len());
-    for site in sites {
-        newest.push(newest_job(ui, site.id).await?);
-    }
-    let views: Vec<&JobView> = newest.iter().flatten().collect();
-    let pace = Pace::of(ui, &views).await?;
-    let now = ui.clock.now();
-    let mut rows = Vec::with_capacity(sites.len());
-    for (site, job) in sites.iter().zip(&newest) {
-        let id = site.primary_environment_id;
-        // One that is removed while the page is made is none.
-        let environment = present(ui.sites.environment(id).await)?;
-        let newest_backup = ui.sites.newest_backup(id).await?;
-        let node = environment.as_ref().map(|known| known.node_id);
-        let node = node.map(|id| {
-            known
-                .get(&id)
-                .map_or_else(|| NodeLink::gone(id), |node| NodeLink::new(node))
-        });
-        let is_of_interest = |view: &&JobView| view.job.status != JobStatus::Succeeded;
-        let job = job.as_ref().filter(is_of_interest);
-        let parts = RowParts {
-            environment,
-            node,
-            newest_backup,
-            job: job.map(|view| JobLine::new(view, pace.left(view, now), now)),
-        };
-        rows.push(SiteRow::new(site, parts, now));
-    }
-    Ok(rows)
+/// Where the sites of a filter are listed.
+fn address(filter: &SiteFilter) -> String {
+    SITES.address(&[
+        ("q", filter.search.as_ref().map(|search| search.as_str().to_owned())),
+        ("status", filter.status.map(|status| status.to_string())),
+        ("node_id", filter.node_id.map(|id| id.to_string())),
+        ("unsaved", filter.unsaved.map(|_| "true".to_owned())),
+    ])
 }
 
-/// What was found; nothing where it is not there.
-fn present<T>(found: Result<T, UseCaseError>) -> Result<Option<T>, UseCaseError> {
-    match found {
-        Ok(found) => Ok(Some(found)),
-        Err(UseCaseError::NotFound(_)) => Ok(None),
-        Err(error) => Err(error),
-    }
+/// The nodes that a site can be put on, by name.
+fn ready(nodes: &[NodeBrief]) -> Vec<(String, String)> {
+    let ready = nodes.iter().filter(|node| node.is_ready);
+    let mut ready: Vec<_> = ready
+        .map(|node| (node.id.to_string(), node.name.as_str().to_owned()))
+        .collect();
+    ready.sort_by_key(|(id, name)| (name.to_lowercase(), id.clone()));
+    ready
+}
+
+/// A query for all rows each.
+async fn rows(
+    ui: &UiState,
+    sites: &[Site],
+    environments: Vec<Environment>,
+    nodes: &[NodeBrief],
+) -> Result<Vec<SiteRow>, ApiError> {
+    let ids: Vec<SiteId> = sites.iter().map(|site| site.id).collect();
+    let jobs = ui.jobs.of_interest(&ids).await?;
+    let pace = Pace::of(ui, &jobs.iter().collect::<Vec<_>>()).await?;
+    let jobs: HashMap<Option<SiteId>, &JobView> = jobs.iter().map(|view| (view.job.site_id, view)).collect();
+    let ids: Vec<EnvironmentId> = environments.iter().map(|environment| environment.id).collect();
+    let backups: HashMap<_, _> = ui.sites.newest_backups(&ids).await?.into_iter().collect();
+    let nodes: HashMap<NodeId, &NodeBrief> = nodes.iter().map(|node| (node.id, node)).collect();
+    let link = |id: NodeId| {
+        nodes
+            .get(&id)
+            .map_or_else(|| NodeLink::gone(id), |node| NodeLink::of(node))
+    };
+    let mut environments: HashMap<EnvironmentId, Environment> =
+        environments.into_iter().map(|known| (known.id, known)).collect();
+    let now = ui.clock.now();
+    let row = |site: &Site| {
+        // One that is removed while the page is made is none.
+        let environment = environments.remove(&site.primary_environment_id);
+        let job = jobs.get(&Some(site.id));
+        let of_interest = job.filter(|view| view.job.status != JobStatus::Succeeded);
+        let parts = RowParts {
+            node: environment.as_ref().map(|known| link(known.node_id)),
+            newest_backup: backups.get(&site.primary_environment_id).copied(),
+            job: of_interest.map(|view| JobLine::new(view, pace.left(view, now), now)),
+            environment,
+        };
+        SiteRow::new(site, parts, now)
+    };
+    Ok(sites.iter().map(row).collect())
 }
 
 /// The job of a site that matters most: the one at work, else one that waits, else the newest.
 pub(crate) async fn newest_job(ui: &UiState, site: SiteId) -> Result<Option<JobView>, ApiError> {
-    let filter = JobFilter {
-        site_id: Some(site),
-        ..JobFilter::default()
-    };
-    let page = PageRequest {
-        limit: JOBS,
-        after: None,
-    };
-    let mut found = ui.jobs.list(&filter, &page).await?.items;
-    let of_status = |status| found.iter().rposition(|view| view.job.status == status);
-    let at = of_status(JobStatus::Running).or_else(|| of_status(JobStatus::Queued));
-    let at = at.unwrap_or(0);
-    Ok((at < found.len()).then(|| found.swap_remove(at)))
-}
-
-/// Every node that is not deleted.
-async fn live_nodes(ui: &UiState) -> Result<Vec<Node>, ApiError> {
-    let mut nodes = Vec::new();
-    let mut page = PageRequest {
-        limit: 100,
-        after: None,
-    };
-    loop {
-        let found = ui.nodes.list(false, &page).await?;
-        nodes.extend(found.items);
-        match found.next {
-            Some(next) => page.after = Some(next),
-            None => return Ok(nodes),
-        }
-    }
+    Ok(ui.jobs.of_interest(&[site]).await?.pop())
 }

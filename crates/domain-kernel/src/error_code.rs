@@ -105,7 +105,7 @@ job_codes! {
     RestoreRolledBack "RESTORE_ROLLED_BACK" false
         "What was restored did not pass its checks." "The environment is as it was before. Read in the job's log which check failed, then restore another backup.";
     AnsibleHostUnreachable "ANSIBLE_HOST_UNREACHABLE" true
-        "The machine stopped answering during the work." "It is tried again by itself; if it goes on, check that the machine runs and answers SSH. Where it is gone for good, delete its sites with `abandon`.";
+        "The machine stopped answering during the work." "It is tried again by itself; if it goes on, check that the machine runs and answers SSH. Where it is gone for good, delete its sites and say so: tick `Its node is gone for good` on the page, or send `abandon` to the API.";
     AnsibleHostFailed "ANSIBLE_HOST_FAILED" true
         "A task failed on the machine." "It is tried again by itself; if it goes on, read the failed task in the job's log.";
     AnsibleSyntaxError "ANSIBLE_SYNTAX_ERROR" false

@@ -13,6 +13,7 @@ mod log_limit;
 mod page;
 mod retry;
 mod runner;
+mod search;
 mod step;
 mod store;
 mod text_enum;
@@ -26,6 +27,7 @@ pub use log_limit::{Admitted, LogLimit};
 pub use page::{Page, PageRequest};
 pub use retry::RetryPolicy;
 pub use runner::{JobRunner, RunEnd};
+pub use search::{SearchText, SearchTextError};
 pub use step::{Failure, StepError, StepRecord, StepStatus};
 pub use store::{
     CancelReply, Claim, ClaimedJob, EventFeed, EventFilter, EventWatch, Heartbeat, JobCatalog, JobCounts, JobFilter,

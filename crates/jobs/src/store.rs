@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain_kernel::{AccountId, JobId, NodeId, SiteId, Timestamp};
+use domain_kernel::{AccountId, BackupId, EnvironmentId, JobId, NodeId, SiteId, Timestamp};
 
 use crate::{Event, Failure, Job, JobKind, JobStatus, NewEvent, Page, PageRequest, StepRecord, StepStatus, WorkerId};
 
@@ -174,6 +174,10 @@ pub struct JobFilter {
     pub node_id: Option<NodeId>,
     /// On this site.
     pub site_id: Option<SiteId>,
+    /// On this environment.
+    pub environment_id: Option<EnvironmentId>,
+    /// Making or restoring one of these backups; empty: whatever they do.
+    pub backup_ids: Vec<BackupId>,
 }
 
 /// Which events are wanted, in order of their sequence.
@@ -229,11 +233,18 @@ pub trait JobCatalog: Send + Sync {
     /// The newest job of each of these nodes that has one: of the node as such, jobs of sites on it left out.
     async fn latest_jobs(&self, node_ids: &[NodeId]) -> Result<Vec<JobView>, StoreError>;
 
+    /// The job of each of these sites that matters most, of a site that has any: the one at work, else the one that waits
+    /// longest, else the newest.
+    async fn jobs_of_interest(&self, site_ids: &[SiteId]) -> Result<Vec<JobView>, StoreError>;
+
     /// The newest `limit` events of a job, oldest first.
     async fn latest_events(&self, job_id: JobId, limit: u32) -> Result<Vec<Event>, StoreError>;
 
     /// The newest `limit` events of a job but its log, oldest first: its statuses, steps and tasks.
     async fn course(&self, job_id: JobId, limit: u32) -> Result<Vec<Event>, StoreError>;
+
+    /// The oldest of the running jobs that hold an exclusion key of this one, if there is one.
+    async fn holder(&self, job_id: JobId) -> Result<Option<JobView>, StoreError>;
 
     /// The highest sequence number so far, 0 where nothing has happened yet. What is read after it is at least as new.
     async fn last_seq(&self) -> Result<i64, StoreError>;

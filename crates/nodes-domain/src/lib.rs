@@ -28,8 +28,8 @@ pub use remote::{
 };
 pub use ssh::{HostKeyScan, ManagedKey, ManagedKeys, RemoteCommand, RemoteOutput, SshAccess, SshError};
 pub use store::{
-    CreatedNode, HostKeyPin, Idempotency, NewNode, NodeChange, NodeCounts, NodeStore, ProbeRecord, check_addresses,
-    check_host_key,
+    CreatedNode, HostKeyPin, Idempotency, NewNode, NodeBrief, NodeChange, NodeCounts, NodeFilter, NodeStore,
+    ProbeRecord, check_addresses, check_host_key,
 };
 pub use target::{HostKey, HostKeyError, NodeTarget};
 pub use transfer::{ByteSink, ByteSource, SshTransfer, TransferError};

@@ -1,9 +1,11 @@
 //! A node and the states it can be in.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use domain_kernel::{NodeId, ShortId, Timestamp};
+use jobs::SearchText;
 use serde::{Deserialize, Serialize};
 
 use crate::{HostKey, HostKeyPin, Hostname, Instance, NodeTarget, Readiness, RemoteHost, RemoteMachine};
@@ -259,6 +261,32 @@ impl Node {
     /// Whether it lives and is at one of these addresses.
     pub fn is_at(&self, addresses: &[String]) -> bool {
         self.status != NodeStatus::Decommissioned && self.addresses().iter().any(|own| addresses.contains(own))
+    }
+
+    /// Whether an operator should look at it: it is unreachable or failed, or active and its last check did not find it
+    /// ready.
+    pub fn needs_attention(&self) -> bool {
+        match self.status {
+            NodeStatus::Unreachable | NodeStatus::Failed => true,
+            NodeStatus::Active => !self.is_ready(),
+            NodeStatus::Provisioning | NodeStatus::Decommissioning | NodeStatus::Decommissioned => false,
+        }
+    }
+
+    /// Whether it is active and its last check found it ready.
+    pub fn is_ready(&self) -> bool {
+        self.status == NodeStatus::Active && self.readiness.as_ref().is_some_and(|seen| seen.is_ready)
+    }
+
+    /// Whether its name, its host or one of its addresses has this part.
+    pub fn has_text(&self, search: &SearchText) -> bool {
+        let address = |address: Option<IpAddr>| address.map(|address| address.to_string());
+        let said = self.remote.as_ref();
+        let said_texts = said.map(|host| [Some(host.hostname.to_string()), address(host.public_ip)]);
+        let target = self.target.as_ref();
+        let target_texts = target.map(|target| [Some(target.hostname.clone()), address(target.public_ip)]);
+        let mut texts = said_texts.into_iter().chain(target_texts).flatten().flatten();
+        search.is_in(self.name.as_str()) || texts.any(|text| search.is_in(&text))
     }
 
     /// Whether it lives and its machine is known by this host key.

@@ -35,8 +35,8 @@ macro_rules! reasons {
 }
 
 reasons! {
-    NodeStatusNotActive "node_status_not_active" "The node is not active. Wait for its running job, or provision it again.";
-    NodeHostMissing "node_host_missing" "The node has no address yet. Wait for its running job, or provision it again.";
+    NodeStatusNotActive "node_status_not_active" "The node is not active; sites live on active nodes only.";
+    NodeHostMissing "node_host_missing" "The node has no address yet. Its provisioning gives it one; where that did not succeed, retry it.";
     SshPortInvalid "ssh_port_invalid" "The node's SSH port is not valid. Create the node again with a port from 1 to 65535.";
     SshUserMissing "ssh_user_missing" "The node has no SSH user. Create the node again with a login user.";
     NodeUnreachable "node_unreachable" "The machine does not answer SSH. Check that it runs and that its SSH port is open, then provision the node again. Where logins were rejected for long, its fail2ban may have banned this host: `fail2ban-client unban <address>` on the machine lets it in.";
@@ -132,6 +132,18 @@ pub struct Readiness {
     pub checked_at: Timestamp,
 }
 
+/// What to do about a node that is not active.
+const fn what_to_do(status: NodeStatus) -> &'static str {
+    match status {
+        NodeStatus::Active => "it can be used",
+        NodeStatus::Provisioning => "wait for the end of its job",
+        NodeStatus::Unreachable => "Pressluft looks again by itself; see that its machine runs, or provision it again",
+        NodeStatus::Failed => "see why its last job did not succeed, then retry it, or delete the node",
+        NodeStatus::Decommissioning => "it is being deleted",
+        NodeStatus::Decommissioned => "it is deleted; use another node",
+    }
+}
+
 /// The rule: a node is ready when it is `active`, its target is whole, and the probe found login, sudo and the whole
 /// runtime. `status` is the status to judge by: a provisioning job asks with `Active` to see whether it may become so.
 pub fn readiness(node: &Node, status: NodeStatus, facts: Option<&ProbeFacts>, now: Timestamp) -> Readiness {
@@ -144,9 +156,10 @@ pub fn readiness(node: &Node, status: NodeStatus, facts: Option<&ProbeFacts>, no
         guidance.push(Guidance { reason_code, message });
     };
     if status != NodeStatus::Active {
+        let what_to_do = what_to_do(status);
         add(
             ReasonCode::NodeStatusNotActive,
-            Some(format!("Its status is {status}.")),
+            Some(format!("Its status is {status}: {what_to_do}.")),
         );
     }
     match &node.target {

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use domain_kernel::{AccountId, JobId, NodeId, Timestamp};
-use jobs::{Claim, NewJob, Outcome, Page, PageRequest, StoreError};
+use jobs::{Claim, NewJob, Outcome, Page, PageRequest, SearchText, StoreError};
 
 use crate::{
     AcquisitionSource, Fingerprint, HostKey, Node, NodeName, NodeStatus, NodeTarget, ProviderId, Readiness, RemoteHost,
@@ -93,6 +93,45 @@ pub struct ProbeRecord {
     pub seen_at: Option<Timestamp>,
 }
 
+/// Which nodes are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeFilter {
+    /// The decommissioned ones, too. Where a status is wanted, this says nothing.
+    pub include_decommissioned: bool,
+    /// Of this status.
+    pub status: Option<NodeStatus>,
+    /// Whose name, host or address has this part.
+    pub search: Option<SearchText>,
+    /// Only those that an operator should look at ([`Node::needs_attention`]).
+    pub needs_attention: bool,
+}
+
+impl NodeFilter {
+    /// Whether a node is wanted.
+    pub fn fits(&self, node: &Node) -> bool {
+        let has_status = match self.status {
+            Some(status) => node.status == status,
+            None => self.include_decommissioned || node.status != NodeStatus::Decommissioned,
+        };
+        has_status
+            && self.search.as_ref().is_none_or(|search| node.has_text(search))
+            && (!self.needs_attention || node.needs_attention())
+    }
+}
+
+/// What somebody who puts a site on a node has to know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeBrief {
+    /// The node.
+    pub id: NodeId,
+    /// Its name.
+    pub name: NodeName,
+    /// Where it stands.
+    pub status: NodeStatus,
+    /// Whether it is active and its last check found it ready.
+    pub is_ready: bool,
+}
+
 /// How many nodes stand where.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NodeCounts {
@@ -150,11 +189,14 @@ pub trait NodeStore: Send + Sync {
     /// One node.
     async fn node(&self, id: NodeId) -> Result<Option<Node>, StoreError>;
 
-    /// Nodes, newest first, the decommissioned ones left out unless asked for.
-    async fn nodes(&self, include_decommissioned: bool, page: &PageRequest) -> Result<Page<Node>, StoreError>;
+    /// Nodes, newest first.
+    async fn nodes(&self, filter: &NodeFilter, page: &PageRequest) -> Result<Page<Node>, StoreError>;
 
     /// The names of these nodes, and of the `newest` newest that are not decommissioned; newest first.
     async fn node_names(&self, ids: &[NodeId], newest: u32) -> Result<Vec<(NodeId, NodeName)>, StoreError>;
+
+    /// These nodes, and all that are active and were found ready; newest first.
+    async fn node_briefs(&self, ids: &[NodeId]) -> Result<Vec<NodeBrief>, StoreError>;
 
     /// Nodes of this host in one of `statuses` that have no job waiting or running. Here and below, a node's jobs are those
     /// of the node as such: jobs of sites on it are none of them.

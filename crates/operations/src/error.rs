@@ -32,7 +32,7 @@ pub enum UseCaseError {
         reasons: Vec<Guidance>,
     },
     /// Environments live on the node.
-    #[error("{environments} environments live on this node. Delete them or their sites first.")]
+    #[error("{}", in_use(*environments))]
     NodeInUse {
         /// How many.
         environments: u64,
@@ -86,6 +86,13 @@ impl UseCaseError {
             Self::TooManyRequests { .. } => ApiErrorCode::TooManyRequests,
             Self::Internal(_) => ApiErrorCode::Internal,
         }
+    }
+}
+
+fn in_use(environments: u64) -> String {
+    match environments {
+        1 => "1 environment lives on this node. Delete it or its site first.".to_owned(),
+        more => format!("{more} environments live on this node. Delete them or their sites first."),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain_kernel::{AccountId, BackupId, EnvironmentId, JobId, NodeId, SiteId};
+use domain_kernel::{AccountId, BackupId, EnvironmentId, JobId, NodeId, SiteId, Timestamp};
 use jobs::{
     CancelReply, Event, EventFeed, EventFilter, EventWatch, Job, JobCatalog, JobFilter, JobKind, JobSignal, JobStatus,
     JobView, Page, PageRequest,
@@ -38,6 +38,18 @@ pub struct RetriedJob {
     pub environment_id: Option<EnvironmentId>,
     /// The backup that it makes or restores.
     pub backup_id: Option<BackupId>,
+}
+
+/// What a job that could be at work waits for.
+#[derive(Debug, Clone)]
+pub enum Turn {
+    /// For the end of this job, which works on the same node or site.
+    Job(Box<JobView>),
+    /// For a worker; so many jobs are at work.
+    Worker {
+        /// How many.
+        running: u64,
+    },
 }
 
 impl From<NodeJob> for RetriedJob {
@@ -87,6 +99,20 @@ impl JobsService {
         self.catalog.job(id).await?.ok_or(UseCaseError::NotFound("job"))
     }
 
+    /// What keeps a job from being at work; `None` for one that is at work, has ended, is to end, or whose time has not come:
+    /// its next attempt, or the next look for something outside, is later than `now`.
+    pub async fn turn(&self, job: &Job, now: Timestamp) -> Result<Option<Turn>, UseCaseError> {
+        if job.status != JobStatus::Queued || job.cancel_requested || job.run_after > now {
+            return Ok(None);
+        }
+        Ok(Some(match self.catalog.holder(job.id).await? {
+            Some(holder) => Turn::Job(Box::new(holder)),
+            None => Turn::Worker {
+                running: self.catalog.counts().await?.running,
+            },
+        }))
+    }
+
     /// Jobs, newest first.
     pub async fn list(&self, filter: &JobFilter, page: &PageRequest) -> Result<Page<JobView>, UseCaseError> {
         Ok(self.catalog.jobs(filter, page).await?)
@@ -100,6 +126,12 @@ impl JobsService {
     /// The newest job of each of these nodes that has one.
     pub async fn latest_of(&self, nodes: &[NodeId]) -> Result<Vec<JobView>, UseCaseError> {
         Ok(self.catalog.latest_jobs(nodes).await?)
+    }
+
+    /// The job of each of these sites that matters most, of a site that has any: the one at work, else the one that waits
+    /// longest, else the newest.
+    pub async fn of_interest(&self, sites: &[SiteId]) -> Result<Vec<JobView>, UseCaseError> {
+        Ok(self.catalog.jobs_of_interest(sites).await?)
     }
 
     /// The newest `limit` events of a job, oldest first.

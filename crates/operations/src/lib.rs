@@ -22,7 +22,7 @@ pub use backup_keeper::BackupKeeper;
 pub use backup_storages::BackupStorages;
 pub use error::UseCaseError;
 pub use housekeeper::{Housekeeper, RetentionPolicy};
-pub use jobs_service::{JobsService, Metrics, RetriedJob};
+pub use jobs_service::{JobsService, Metrics, RetriedJob, Turn};
 pub use nodes::{
     CreateLocalNode, CreateRemoteNode, NodeDeps, NodeJob, NodesService, ProviderStatus, present_readiness,
 };

@@ -9,8 +9,9 @@ use futures_util::future::{Either, select};
 use jobs::{Failure, JobKind, JobSignal, NewJob, Page, PageRequest, StepContext, StepError, StoreError};
 use nodes_domain::{
     AcquisitionSource, Capability, CreatedNode, Fingerprint, HostKey, HostKeyPin, HostKeyScan, Idempotency, ManagedKey,
-    ManagedKeys, NewNode, Node, NodeName, NodeStatus, NodeStore, NodeTarget, OwnHost, ProbeFacts, ProbeResult,
-    ProviderId, Readiness, ReadinessProbe, ReasonCode, RemoteHost, SshError, Unavailable, readiness, refused_address,
+    ManagedKeys, NewNode, Node, NodeBrief, NodeFilter, NodeName, NodeStatus, NodeStore, NodeTarget, OwnHost,
+    ProbeFacts, ProbeResult, ProviderId, Readiness, ReadinessProbe, ReasonCode, RemoteHost, SshError, Unavailable,
+    readiness, refused_address,
 };
 
 use crate::reconciler::judge;
@@ -158,8 +159,13 @@ impl NodesService {
     }
 
     /// Nodes, newest first.
-    pub async fn list(&self, include_decommissioned: bool, page: &PageRequest) -> Result<Page<Node>, UseCaseError> {
-        Ok(self.deps.store.nodes(include_decommissioned, page).await?)
+    pub async fn list(&self, filter: &NodeFilter, page: &PageRequest) -> Result<Page<Node>, UseCaseError> {
+        Ok(self.deps.store.nodes(filter, page).await?)
+    }
+
+    /// These nodes, and all that are active and were found ready; newest first.
+    pub async fn briefs(&self, ids: &[NodeId]) -> Result<Vec<NodeBrief>, UseCaseError> {
+        Ok(self.deps.store.node_briefs(ids).await?)
     }
 
     /// The names of these nodes, and of the `newest` newest that are not gone; newest first.

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain_kernel::{Clock, Timestamp};
-use sites_domain::{Overview, OverviewCut, OverviewStore};
+use sites_domain::{BackupCut, Overview, OverviewCut, OverviewStore};
 
 use crate::UseCaseError;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Failed jobs and missing backups are told for this long.
+/// Failed jobs are told for this long.
 const RECENT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How many of each kind of things are told at most; the lists have the rest.
@@ -34,8 +33,7 @@ impl OverviewService {
         let now = self.clock.now();
         let cut = OverviewCut {
             failed_since: now.minus(RECENT),
-            backed_up_since: now.minus(RECENT),
-            made_before: now.minus(DAY),
+            backups: BackupCut::at(now),
             ended_since: Self::first_hour(now),
             limit: SHOWN,
         };

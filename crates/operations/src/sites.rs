@@ -20,7 +20,8 @@ use jobs::{JobKind, JobSignal, NewJob, Page, PageRequest};
 use nodes_domain::{Idempotency, Node, NodeStore, SshAccess};
 use sites_domain::{
     Change, CreatedInSite, Environment, EnvironmentSecrets, EnvironmentStatus, EnvironmentType, Expected,
-    NewEnvironment, NewSite, NodeLoad, PreviewProbe, PromotionPreset, Site, SiteName, SiteStatus, SiteStore, Slug,
+    NewEnvironment, NewSite, NodeLoad, PreviewProbe, PromotionPreset, Site, SiteFilter, SiteName, SiteStatus,
+    SiteStore, Slug,
 };
 
 use crate::workflows::wanted_preview;
@@ -207,8 +208,8 @@ impl SitesService {
     }
 
     /// Sites, newest first.
-    pub async fn sites(&self, page: &PageRequest) -> Result<Page<Site>, UseCaseError> {
-        Ok(self.deps.sites.sites(page).await?)
+    pub async fn sites(&self, filter: &SiteFilter, page: &PageRequest) -> Result<Page<Site>, UseCaseError> {
+        Ok(self.deps.sites.sites(filter, page).await?)
     }
 
     /// The names of these sites, and of the `newest` newest; newest first.
@@ -241,6 +242,11 @@ impl SitesService {
     pub async fn environment(&self, id: EnvironmentId) -> Result<Environment, UseCaseError> {
         let environment = self.deps.sites.environment(id).await?;
         environment.ok_or(UseCaseError::NotFound("environment"))
+    }
+
+    /// Those of these environments that are there, oldest first.
+    pub async fn environments_by_ids(&self, ids: &[EnvironmentId]) -> Result<Vec<Environment>, UseCaseError> {
+        Ok(self.deps.sites.environments_by_ids(ids).await?)
     }
 
     fn job(

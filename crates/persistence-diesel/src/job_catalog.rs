@@ -12,7 +12,7 @@ use diesel::dsl::{max, sql};
 use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
-use domain_kernel::{AccountId, JobId, NodeId};
+use domain_kernel::{AccountId, JobId, NodeId, SiteId};
 use serde_json::json;
 
 use crate::Database;
@@ -21,7 +21,7 @@ use crate::connection::{AnyBackend, AnyConnection};
 use crate::error::DbError;
 use crate::event_log;
 use crate::rows::{EventRow, JobRow, StepRow};
-use crate::schema::{events, job_steps, jobs};
+use crate::schema::{events, job_exclusions, job_steps, jobs};
 
 #[async_trait]
 impl JobCatalog for Database {
@@ -52,6 +52,13 @@ impl JobCatalog for Database {
             }
             if let Some(site_id) = filter.site_id {
                 query = query.filter(jobs::site_id.eq(site_id.to_string()));
+            }
+            if let Some(environment_id) = filter.environment_id {
+                query = query.filter(jobs::environment_id.eq(environment_id.to_string()));
+            }
+            if !filter.backup_ids.is_empty() {
+                let ids: Vec<_> = filter.backup_ids.iter().map(ToString::to_string).collect();
+                query = query.filter(jobs::backup_id.eq_any(ids));
             }
             if let Some(after) = &page.after {
                 query = query.filter(jobs::id.lt(after));
@@ -100,6 +107,33 @@ impl JobCatalog for Database {
         Ok(found.await?)
     }
 
+    async fn jobs_of_interest(&self, site_ids: &[SiteId]) -> Result<Vec<JobView>, StoreError> {
+        let site_ids: Vec<String> = site_ids.iter().map(SiteId::to_string).collect();
+        let found = self.read(move |connection| {
+            let newest: Vec<(Option<String>, Option<String>)> = jobs::table
+                .filter(jobs::site_id.eq_any(&site_ids))
+                .group_by(jobs::site_id)
+                .select((jobs::site_id, max(jobs::id)))
+                .load(connection)?;
+            // Of a site, the one that counts most comes last: `queued` is before `running`.
+            let open: Vec<(Option<String>, Option<String>)> = jobs::table
+                .filter(jobs::site_id.eq_any(&site_ids))
+                .filter(has_status(JobStatus::Queued).or(has_status(JobStatus::Running)))
+                .order((jobs::status, jobs::id.desc()))
+                .select((jobs::site_id, jobs::id.nullable()))
+                .load(connection)?;
+            let of_sites: HashMap<Option<String>, Option<String>> = newest.into_iter().chain(open).collect();
+            let ids: Vec<String> = of_sites.into_values().flatten().collect();
+            let rows = jobs::table
+                .filter(jobs::id.eq_any(ids))
+                .order(jobs::id.desc())
+                .select(JobRow::as_select())
+                .load(connection)?;
+            with_steps(connection, rows)
+        });
+        Ok(found.await?)
+    }
+
     async fn latest_events(&self, job_id: JobId, limit: u32) -> Result<Vec<Event>, StoreError> {
         let found = self.read(move |connection| {
             let rows: Vec<EventRow> = events::table
@@ -123,6 +157,30 @@ impl JobCatalog for Database {
                 .select(EventRow::as_select())
                 .load(connection)?;
             rows.into_iter().rev().map(Event::try_from).collect()
+        });
+        Ok(found.await?)
+    }
+
+    async fn holder(&self, job_id: JobId) -> Result<Option<JobView>, StoreError> {
+        let found = self.read(move |connection| {
+            let job_id = job_id.to_string();
+            let keys: Vec<String> = job_exclusions::table
+                .filter(job_exclusions::job_id.eq(&job_id))
+                .select(job_exclusions::key)
+                .load(connection)?;
+            let holders: Vec<String> = job_exclusions::table
+                .filter(job_exclusions::held)
+                .filter(job_exclusions::key.eq_any(keys))
+                .filter(job_exclusions::job_id.ne(&job_id))
+                .select(job_exclusions::job_id)
+                .load(connection)?;
+            let row = jobs::table
+                .filter(jobs::id.eq_any(holders))
+                .order(jobs::id)
+                .select(JobRow::as_select())
+                .first(connection)
+                .optional()?;
+            Ok(with_steps(connection, row.into_iter().collect())?.pop())
         });
         Ok(found.await?)
     }

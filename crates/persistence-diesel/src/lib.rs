@@ -6,6 +6,7 @@
 //! that is enough.
 
 mod account_store;
+mod attention;
 mod audit_log;
 mod claim;
 mod connection;
@@ -25,6 +26,7 @@ mod overview;
 mod pool;
 mod rows;
 pub mod schema;
+mod search;
 mod site_audit;
 mod site_store;
 mod site_writes;

@@ -1,17 +1,20 @@
 //! Nodes, each change with the jobs and events that belong to it.
 
-use ::jobs::{Claim, JobStatus, NewJob, Outcome, Page, PageRequest, StoreError};
+use ::jobs::{Claim, JobStatus, NewJob, Outcome, Page, PageRequest, SearchText, StoreError};
 use accounts_domain::{AuditAction, AuditSubjectKind};
 use async_trait::async_trait;
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use domain_kernel::{AccountId, NodeId, Timestamp};
 use nodes_domain::{
-    CreatedNode, HostKeyPin, Idempotency, NewNode, Node, NodeChange, NodeCounts, NodeName, NodeStatus, NodeStore,
-    ProbeRecord, check_addresses, check_host_key,
+    CreatedNode, HostKeyPin, Idempotency, NewNode, Node, NodeBrief, NodeChange, NodeCounts, NodeFilter, NodeName,
+    NodeStatus, NodeStore, ProbeRecord, check_addresses, check_host_key,
 };
 use serde_json::json;
 
 use crate::Database;
+use crate::attention::{node_needs_attention, was_found_ready};
 use crate::audit_log::{self, NewLine};
 use crate::claim::fenced;
 use crate::connection::{AnyBackend, AnyConnection};
@@ -22,6 +25,7 @@ use crate::job_writes::{self, OPEN};
 use crate::node_writes::{self, check_unused, check_version, node_row, open_jobs};
 use crate::rows::{JobRow, NodeRow, read, stored_count, to_json};
 use crate::schema::{jobs, nodes};
+use crate::search::{self, BoxedCondition};
 
 #[async_trait]
 impl NodeStore for Database {
@@ -67,16 +71,24 @@ impl NodeStore for Database {
         Ok(found.await?)
     }
 
-    async fn nodes(&self, include_decommissioned: bool, page: &PageRequest) -> Result<Page<Node>, StoreError> {
-        let page = page.clone();
+    async fn nodes(&self, filter: &NodeFilter, page: &PageRequest) -> Result<Page<Node>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
         let found = self.read(move |connection| {
             let mut query = nodes::table
                 .select(NodeRow::as_select())
                 .order(nodes::id.desc())
                 .limit(i64::from(page.limit) + 1)
                 .into_boxed::<AnyBackend>();
-            if !include_decommissioned {
+            if let Some(status) = filter.status {
+                query = query.filter(nodes::status.eq(status.as_str()));
+            } else if !filter.include_decommissioned {
                 query = query.filter(nodes::status.ne(NodeStatus::Decommissioned.as_str()));
+            }
+            if let Some(search) = &filter.search {
+                query = query.filter(has_text(connection, search));
+            }
+            if filter.needs_attention {
+                query = query.filter(sql::<Bool>(&node_needs_attention(connection)));
             }
             if let Some(after) = &page.after {
                 query = query.filter(nodes::id.lt(after));
@@ -104,6 +116,28 @@ impl NodeStore for Database {
             rows.iter()
                 .map(|(id, name)| Ok((read("nodes.id", id)?, read("nodes.name", name)?)))
                 .collect()
+        });
+        Ok(found.await?)
+    }
+
+    async fn node_briefs(&self, ids: &[NodeId]) -> Result<Vec<NodeBrief>, StoreError> {
+        let ids: Vec<String> = ids.iter().map(NodeId::to_string).collect();
+        let found = self.read(move |connection| {
+            let is_ready = || sql::<Bool>(&is_ready(connection));
+            let rows: Vec<(String, String, String, bool)> = nodes::table
+                .filter(is_ready().or(nodes::id.eq_any(ids)))
+                .order(nodes::id.desc())
+                .select((nodes::id, nodes::name, nodes::status, is_ready()))
+                .load(connection)?;
+            let briefs = rows.iter().map(|(id, name, status, is_ready)| {
+                Ok(NodeBrief {
+                    id: read("nodes.id", id)?,
+                    name: read("nodes.name", name)?,
+                    status: read("nodes.status", status)?,
+                    is_ready: *is_ready,
+                })
+            });
+            briefs.collect()
         });
         Ok(found.await?)
     }
@@ -258,6 +292,21 @@ impl NodeStore for Database {
         });
         Ok(changed.await?)
     }
+}
+
+/// A row of `nodes` whose name, host or one of its addresses has this part.
+fn has_text(connection: &AnyConnection, search: &SearchText) -> BoxedCondition<nodes::table> {
+    let fields = ["nodes.remote", "nodes.target"]
+        .into_iter()
+        .flat_map(|column| ["hostname", "public_ip"].map(|name| search::field(connection, column, name)));
+    let texts: Vec<String> = std::iter::once("nodes.name".to_owned()).chain(fields).collect();
+    search::is_in_one(connection, &texts, search)
+}
+
+/// A row of `nodes` that is active and was found ready.
+fn is_ready(connection: &AnyConnection) -> String {
+    let found = was_found_ready(connection);
+    format!("(nodes.status = 'active' AND {found} IS TRUE)")
 }
 
 fn to_nodes(rows: Vec<NodeRow>) -> Result<Vec<Node>, DbError> {

@@ -4,20 +4,21 @@
 
 use std::collections::HashMap;
 
-use ::jobs::StoreError;
+use ::jobs::{Job, JobKind, JobStatus, StoreError};
 use async_trait::async_trait;
 use diesel::dsl::{max, sql};
 use diesel::prelude::*;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::sql_types::{BigInt, Bool, Text};
-use domain_kernel::Timestamp;
-use nodes_domain::Node;
+use domain_kernel::{EnvironmentId, SiteId, Timestamp};
+use nodes_domain::{Node, NodeStatus};
 use sites_domain::{
-    Counted, EndedJobs, Environment, EnvironmentOfSite, NamedJob, Overview, OverviewCut, OverviewStore, Site, Totals,
-    UnsavedSite,
+    BackupTrigger, Counted, EndedJobs, Environment, EnvironmentOfSite, NamedJob, Overview, OverviewCut, OverviewStore,
+    Saved, Site, Totals, Troubled, UnsavedSite,
 };
 
 use crate::Database;
+use crate::attention::{node_needs_attention, site_is_unsaved};
 use crate::connection::{AnyBackend, AnyConnection};
 use crate::error::DbError;
 use crate::job_catalog::with_steps;
@@ -27,40 +28,22 @@ use crate::schema::{backups, environments, jobs, nodes, sites};
 /// Microseconds of an hour.
 const HOUR: i64 = 3_600_000_000;
 
-/// Nodes that need attention; `{is_ready}` is the stored readiness's field, read as each database reads JSON.
-const NODES: &str = "SELECT id, COUNT(*) OVER () AS total FROM nodes
-    WHERE status IN ('unreachable', 'failed') OR (status = 'active' AND {is_ready} IS NOT TRUE)
-    ORDER BY id DESC LIMIT $1";
-
-/// Failed jobs later than `$1` that were not made up for ([`Overview::failed_jobs`]).
-const FAILED_JOBS: &str = "SELECT id, COUNT(*) OVER () AS total FROM jobs
-    WHERE status = 'failed' AND finished_at >= $1
-        AND (EXISTS (SELECT 1 FROM environments WHERE environments.id = jobs.environment_id)
-            OR (environment_id IS NULL AND EXISTS
-                (SELECT 1 FROM nodes WHERE nodes.id = jobs.node_id AND nodes.status <> 'decommissioned')))
+/// Failed jobs later than `$1` that were not made up for and are not told by what they work on ([`Overview::failed_jobs`]). Its
+/// environment is named as an expression, as in the index of later jobs: SQLite takes that index for nothing else.
+const FAILED_JOBS: &str = "SELECT jobs.id, COUNT(*) OVER () AS total FROM jobs
+    JOIN environments ON environments.id = jobs.environment_id AND environments.status <> 'failed'
+    JOIN sites ON sites.id = environments.site_id AND sites.status <> 'failed'
+    WHERE jobs.status = 'failed' AND jobs.finished_at >= $1
+        AND (jobs.kind = 'backup_create' OR (environments.status = 'active'
+            AND (environments.proved_at IS NULL OR environments.proved_at <= jobs.finished_at)))
         AND NOT EXISTS (SELECT 1 FROM jobs AS later
             WHERE COALESCE(later.environment_id, later.node_id) = COALESCE(jobs.environment_id, jobs.node_id)
                 AND later.kind = jobs.kind AND later.id > jobs.id AND later.status <> 'cancelled')
-    ORDER BY id DESC LIMIT $2";
-
-const RUNNING_JOBS: &str =
-    "SELECT id, COUNT(*) OVER () AS total FROM jobs WHERE status = 'running' AND finished_at IS NULL
-    ORDER BY id DESC LIMIT $1";
-
-const FAILED_SITES: &str = "SELECT id, COUNT(*) OVER () AS total FROM sites WHERE status = 'failed'
-    ORDER BY id DESC LIMIT $1";
+    ORDER BY jobs.id DESC LIMIT $2";
 
 const FAILED_ENVIRONMENTS: &str = "SELECT environments.id, COUNT(*) OVER () AS total FROM environments
     JOIN sites ON sites.id = environments.site_id AND sites.status <> 'failed'
     WHERE environments.status = 'failed' ORDER BY environments.id DESC LIMIT $1";
-
-/// Sites made before `$1` whose active production environment has no backup later than `$2`.
-const UNSAVED_SITES: &str = "SELECT sites.id, COUNT(*) OVER () AS total FROM sites
-    JOIN environments ON environments.id = sites.primary_environment_id AND environments.status = 'active'
-    WHERE sites.created_at <= $1
-        AND NOT EXISTS (SELECT 1 FROM backups WHERE backups.environment_id = environments.id
-            AND backups.status = 'completed' AND backups.completed_at >= $2)
-    ORDER BY sites.id DESC LIMIT $3";
 
 const TOTALS: &str = "SELECT
         (SELECT COUNT(*) FROM nodes WHERE status = 'active') AS nodes_active,
@@ -120,6 +103,7 @@ impl OverviewStore for Database {
         let found = self.read(move |connection| {
             let limit = i64::from(cut.limit);
             let failed_since = cut.failed_since.as_micros();
+            let running = newest("jobs", "status = 'running' AND finished_at IS NULL");
             let failed = statement(FAILED_JOBS).bind::<BigInt, _>(failed_since);
             Ok(Overview {
                 nodes: nodes_in_trouble(connection, limit)?,
@@ -127,7 +111,7 @@ impl OverviewStore for Database {
                 failed_sites: failed_sites(connection, limit)?,
                 failed_environments: failed_environments(connection, limit)?,
                 unsaved_sites: unsaved_sites(connection, cut)?,
-                running_jobs: named_jobs(connection, statement(RUNNING_JOBS).bind::<BigInt, _>(limit))?,
+                running_jobs: named_jobs(connection, statement(&running).bind::<BigInt, _>(limit))?,
                 totals: totals(connection)?,
                 ended: ended(connection, cut.ended_since)?,
             })
@@ -142,6 +126,13 @@ fn statement(text: &str) -> Statement<'_> {
     diesel::sql_query(text).into_boxed()
 }
 
+/// The statement that finds the newest rows of `table` for which `condition` holds.
+fn newest(table: &str, condition: &str) -> String {
+    format!(
+        "SELECT {table}.id, COUNT(*) OVER () AS total FROM {table} WHERE {condition} ORDER BY {table}.id DESC LIMIT $1"
+    )
+}
+
 /// The ids that a statement finds, and how many there are beyond its limit.
 fn first(connection: &mut AnyConnection, statement: Statement<'_>) -> Result<Counted<String>, DbError> {
     let found: Vec<Found> = statement.load(connection)?;
@@ -151,22 +142,74 @@ fn first(connection: &mut AnyConnection, statement: Statement<'_>) -> Result<Cou
     })
 }
 
-fn nodes_in_trouble(connection: &mut AnyConnection, limit: i64) -> Result<Counted<Node>, DbError> {
-    let is_ready = match connection {
-        AnyConnection::Sqlite(_) => "json_extract(readiness, '$.is_ready')",
-        AnyConnection::Postgres(_) => "(readiness::json ->> 'is_ready')::boolean",
-    };
-    let text = NODES.replace("{is_ready}", is_ready);
-    let found = first(connection, statement(&text).bind::<BigInt, _>(limit))?;
+/// The newest rows of `table` for which `condition` holds.
+fn first_of(
+    connection: &mut AnyConnection,
+    table: &str,
+    condition: &str,
+    limit: i64,
+) -> Result<Counted<String>, DbError> {
+    first(
+        connection,
+        statement(&newest(table, condition)).bind::<BigInt, _>(limit),
+    )
+}
+
+fn nodes_in_trouble(connection: &mut AnyConnection, limit: i64) -> Result<Counted<Troubled<Node>>, DbError> {
+    let condition = node_needs_attention(connection);
+    let found = first_of(connection, "nodes", &condition, limit)?;
     let rows: Vec<NodeRow> = nodes::table
         .filter(nodes::id.eq_any(found.items))
         .order(nodes::id.desc())
         .select(NodeRow::as_select())
         .load(connection)?;
+    let nodes = rows.into_iter().map(Node::try_from).collect::<Result<Vec<_>, _>>()?;
+    let failed = nodes.iter().filter(|node| node.status == NodeStatus::Failed);
+    let failed: Vec<String> = failed.map(|node| node.id.to_string()).collect();
+    let newest: Vec<Option<String>> = jobs::table
+        .filter(jobs::node_id.eq_any(failed))
+        .filter(jobs::site_id.is_null())
+        .group_by(jobs::node_id)
+        .select(max(jobs::id))
+        .load(connection)?;
+    let jobs = failed_of(connection, newest)?;
+    let with_job = |node: Node| Troubled {
+        failed_job: jobs.iter().find(|job| job.node_id == Some(node.id)).cloned(),
+        thing: node,
+    };
     Ok(Counted {
-        items: rows.into_iter().map(Node::try_from).collect::<Result<_, _>>()?,
+        items: nodes.into_iter().map(with_job).collect(),
         count: found.count,
     })
+}
+
+/// Those of these jobs that failed.
+fn failed_of(connection: &mut AnyConnection, ids: Vec<Option<String>>) -> Result<Vec<Job>, DbError> {
+    let rows: Vec<JobRow> = jobs::table
+        .filter(jobs::id.eq_any(ids.into_iter().flatten()))
+        .filter(jobs::status.eq(JobStatus::Failed.as_str()))
+        .select(JobRow::as_select())
+        .load(connection)?;
+    rows.into_iter().map(Job::try_from).collect()
+}
+
+/// The newest job that changes each of these environments, where it failed. The sites are theirs: jobs are found by them.
+fn changed_by(
+    connection: &mut AnyConnection,
+    of: &[(SiteId, EnvironmentId)],
+) -> Result<HashMap<EnvironmentId, Job>, DbError> {
+    let newest: Vec<Option<String>> = jobs::table
+        .filter(jobs::site_id.eq_any(of.iter().map(|(site, _)| site.to_string())))
+        .filter(jobs::environment_id.eq_any(of.iter().map(|(_, environment)| environment.to_string())))
+        .filter(jobs::kind.ne(JobKind::BackupCreate.as_str()))
+        .group_by(jobs::environment_id)
+        .select(max(jobs::id))
+        .load(connection)?;
+    let jobs = failed_of(connection, newest)?;
+    Ok(jobs
+        .into_iter()
+        .filter_map(|job| Some((job.environment_id?, job)))
+        .collect())
 }
 
 fn named_jobs(connection: &mut AnyConnection, jobs: Statement<'_>) -> Result<Counted<NamedJob>, DbError> {
@@ -203,10 +246,20 @@ fn named_jobs(connection: &mut AnyConnection, jobs: Statement<'_>) -> Result<Cou
     })
 }
 
-fn failed_sites(connection: &mut AnyConnection, limit: i64) -> Result<Counted<Site>, DbError> {
-    let found = first(connection, statement(FAILED_SITES).bind::<BigInt, _>(limit))?;
+fn failed_sites(connection: &mut AnyConnection, limit: i64) -> Result<Counted<Troubled<Site>>, DbError> {
+    let found = first_of(connection, "sites", "status = 'failed'", limit)?;
+    let sites = sites_of(connection, found.items)?;
+    let of: Vec<_> = sites
+        .iter()
+        .map(|site| (site.id, site.primary_environment_id))
+        .collect();
+    let mut jobs = changed_by(connection, &of)?;
+    let with_job = |site: Site| Troubled {
+        failed_job: jobs.remove(&site.primary_environment_id),
+        thing: site,
+    };
     Ok(Counted {
-        items: sites_of(connection, found.items)?,
+        items: sites.into_iter().map(with_job).collect(),
         count: found.count,
     })
 }
@@ -220,7 +273,10 @@ fn sites_of(connection: &mut AnyConnection, ids: Vec<String>) -> Result<Vec<Site
     rows.into_iter().map(Site::try_from).collect()
 }
 
-fn failed_environments(connection: &mut AnyConnection, limit: i64) -> Result<Counted<EnvironmentOfSite>, DbError> {
+fn failed_environments(
+    connection: &mut AnyConnection,
+    limit: i64,
+) -> Result<Counted<Troubled<EnvironmentOfSite>>, DbError> {
     let found = first(connection, statement(FAILED_ENVIRONMENTS).bind::<BigInt, _>(limit))?;
     let rows: Vec<(EnvironmentRow, String)> = environments::table
         .inner_join(sites::table.on(sites::id.eq(environments::site_id)))
@@ -228,42 +284,46 @@ fn failed_environments(connection: &mut AnyConnection, limit: i64) -> Result<Cou
         .order(environments::id.desc())
         .select((EnvironmentRow::as_select(), sites::name))
         .load(connection)?;
-    let items = rows.into_iter().map(|(row, site)| {
+    let rows = rows.into_iter().map(|(row, site)| {
         Ok(EnvironmentOfSite {
             environment: Environment::try_from(row)?,
             site: read("sites.name", &site)?,
         })
     });
+    let environments = rows.collect::<Result<Vec<_>, DbError>>()?;
+    let ids = |of: &EnvironmentOfSite| (of.environment.site_id, of.environment.id);
+    let mut jobs = changed_by(connection, &environments.iter().map(ids).collect::<Vec<_>>())?;
+    let with_job = |of: EnvironmentOfSite| Troubled {
+        failed_job: jobs.remove(&of.environment.id),
+        thing: of,
+    };
     Ok(Counted {
-        items: items.collect::<Result<_, DbError>>()?,
+        items: environments.into_iter().map(with_job).collect(),
         count: found.count,
     })
 }
 
 fn unsaved_sites(connection: &mut AnyConnection, cut: OverviewCut) -> Result<Counted<UnsavedSite>, DbError> {
-    let unsaved = statement(UNSAVED_SITES)
-        .bind::<BigInt, _>(cut.made_before.as_micros())
-        .bind::<BigInt, _>(cut.backed_up_since.as_micros())
-        .bind::<BigInt, _>(i64::from(cut.limit));
-    let found = first(connection, unsaved)?;
+    let found = first_of(connection, "sites", &site_is_unsaved(cut.backups), i64::from(cut.limit))?;
     let sites = sites_of(connection, found.items)?;
-    let of: Vec<String> = sites
-        .iter()
-        .map(|site| site.primary_environment_id.to_string())
-        .collect();
-    let newest: Vec<(String, Option<i64>)> = backups::table
+    let of = sites.iter().map(|site| site.primary_environment_id.to_string());
+    let newest: Vec<(String, String, Option<i64>)> = backups::table
         .filter(backups::environment_id.eq_any(of))
         .filter(sql::<Bool>("backups.status = 'completed'"))
-        .group_by(backups::environment_id)
-        .select((backups::environment_id, max(backups::completed_at)))
+        .filter(backups::trigger.ne(BackupTrigger::Checkpoint.as_str()))
+        .group_by((backups::environment_id, backups::scope))
+        .select((backups::environment_id, backups::scope, max(backups::completed_at)))
         .load(connection)?;
-    let newest: HashMap<String, Option<i64>> = newest.into_iter().collect();
-    let items = sites.into_iter().map(|site| {
-        let newest = newest.get(&site.primary_environment_id.to_string()).copied().flatten();
-        UnsavedSite {
-            site,
-            newest_backup: newest.map(Timestamp::from_micros),
+    let mut saved: HashMap<EnvironmentId, Saved> = HashMap::new();
+    for (id, scope, newest) in newest {
+        if let Some(newest) = newest {
+            let saved = saved.entry(read("backups.environment_id", &id)?).or_default();
+            saved.add(read("backups.scope", &scope)?, Timestamp::from_micros(newest));
         }
+    }
+    let items = sites.into_iter().map(|site| UnsavedSite {
+        saved: saved.get(&site.primary_environment_id).copied().unwrap_or_default(),
+        site,
     });
     Ok(Counted {
         items: items.collect(),

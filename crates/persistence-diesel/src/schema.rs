@@ -159,6 +159,7 @@ diesel::table! {
         created_at -> BigInt,
         updated_at -> BigInt,
         state_version -> BigInt,
+        proved_at -> Nullable<BigInt>,
     }
 }
 

@@ -3,15 +3,18 @@
 use ::jobs::{Claim, NewJob, Outcome, Page, PageRequest, StoreError};
 use accounts_domain::AuditAction;
 use async_trait::async_trait;
-use diesel::dsl::count_star;
+use diesel::dsl::{count_star, max, sql};
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use domain_kernel::{AccountId, BackupId, EnvironmentId, NodeId, SiteId, Timestamp};
 use nodes_domain::Idempotency;
 use sites_domain::{
-    Backup, BackupFilter, Change, CreatedInSite, DueBackups, Environment, Expected, NodeLoad, Site, SiteName, SiteStore,
+    Backup, BackupFilter, Change, CreatedInSite, DueBackups, Environment, Expected, NodeLoad, Site, SiteFilter,
+    SiteName, SiteStore,
 };
 
 use crate::Database;
+use crate::attention::site_is_unsaved;
 use crate::claim::fenced;
 use crate::connection::AnyBackend;
 use crate::due_backups;
@@ -20,6 +23,7 @@ use crate::idempotency::{self, told};
 use crate::job_writes;
 use crate::rows::{BackupRow, EnvironmentRow, JobRow, SiteRow, read, read_optional};
 use crate::schema::{backups, environments, sites};
+use crate::search::is_in_one;
 use crate::site_audit;
 use crate::site_writes::{change_all, check, environment_row};
 
@@ -91,14 +95,28 @@ impl SiteStore for Database {
         Ok(found.await?)
     }
 
-    async fn sites(&self, page: &PageRequest) -> Result<Page<Site>, StoreError> {
-        let page = page.clone();
+    async fn sites(&self, filter: &SiteFilter, page: &PageRequest) -> Result<Page<Site>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
         let found = self.read(move |connection| {
             let mut query = sites::table
                 .select(SiteRow::as_select())
                 .order(sites::id.desc())
                 .limit(i64::from(page.limit) + 1)
                 .into_boxed::<AnyBackend>();
+            if let Some(search) = &filter.search {
+                let texts = ["sites.name", "sites.slug"].map(str::to_owned);
+                query = query.filter(is_in_one(connection, &texts, search));
+            }
+            if let Some(status) = filter.status {
+                query = query.filter(sites::status.eq(status.as_str()));
+            }
+            if let Some(id) = filter.node_id {
+                let there = environments::table.filter(environments::node_id.eq(id.to_string()));
+                query = query.filter(sites::id.eq_any(there.select(environments::site_id)));
+            }
+            if let Some(cut) = filter.unsaved {
+                query = query.filter(sql::<Bool>(&site_is_unsaved(cut)));
+            }
             if let Some(after) = &page.after {
                 query = query.filter(sites::id.lt(after));
             }
@@ -160,6 +178,19 @@ impl SiteStore for Database {
         let found = self.read(move |connection| {
             let rows: Vec<EnvironmentRow> = environments::table
                 .filter(environments::node_id.eq(node_id.to_string()))
+                .order(environments::id)
+                .select(EnvironmentRow::as_select())
+                .load(connection)?;
+            rows.into_iter().map(Environment::try_from).collect()
+        });
+        Ok(found.await?)
+    }
+
+    async fn environments_by_ids(&self, ids: &[EnvironmentId]) -> Result<Vec<Environment>, StoreError> {
+        let ids: Vec<String> = ids.iter().map(EnvironmentId::to_string).collect();
+        let found = self.read(move |connection| {
+            let rows: Vec<EnvironmentRow> = environments::table
+                .filter(environments::id.eq_any(ids))
                 .order(environments::id)
                 .select(EnvironmentRow::as_select())
                 .load(connection)?;
@@ -239,6 +270,27 @@ impl SiteStore for Database {
             let items = query.load(connection)?.into_iter().map(Backup::try_from);
             let items = items.collect::<Result<Vec<_>, _>>()?;
             Ok(Page::from_overfull(items, page.limit, |backup| backup.id.to_string()))
+        });
+        Ok(found.await?)
+    }
+
+    async fn newest_backups(&self, ids: &[EnvironmentId]) -> Result<Vec<(EnvironmentId, Timestamp)>, StoreError> {
+        let ids: Vec<String> = ids.iter().map(EnvironmentId::to_string).collect();
+        let found = self.read(move |connection| {
+            // The status as plain text, so that the databases take the index that is made for it.
+            let rows: Vec<(String, Option<i64>)> = backups::table
+                .filter(backups::environment_id.eq_any(ids))
+                .filter(sql::<Bool>("backups.status = 'completed'"))
+                .group_by(backups::environment_id)
+                .order(backups::environment_id)
+                .select((backups::environment_id, max(backups::completed_at)))
+                .load(connection)?;
+            let newest = rows
+                .iter()
+                .filter_map(|(id, at)| Some((id, Timestamp::from_micros((*at)?))));
+            newest
+                .map(|(id, at)| Ok((read("backups.environment_id", id)?, at)))
+                .collect()
         });
         Ok(found.await?)
     }

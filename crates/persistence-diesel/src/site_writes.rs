@@ -98,7 +98,10 @@ impl Writer<'_> {
             Change::AddBackup(new) => self.add_backup(new),
             Change::SiteStatus(id, status) => self.move_site(*id, *status),
             Change::EnvironmentStatus(id, status) => {
-                let row = self.environment(*id)?;
+                let mut row = self.environment(*id)?;
+                if *status == EnvironmentStatus::Active {
+                    row.proved_at = Some(self.now.as_micros());
+                }
                 self.move_environment(row, *status)
             }
             Change::EnvironmentRests(id) => {

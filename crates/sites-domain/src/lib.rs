@@ -14,6 +14,7 @@ mod preview;
 mod runtime;
 mod secrets;
 mod site;
+mod size;
 mod storage;
 mod store;
 
@@ -23,7 +24,8 @@ pub use change::{BackupChange, Change, Expected, NewBackup, NewEnvironment, NewS
 pub use environment::{Environment, EnvironmentStatus, EnvironmentType, PromotionPreset};
 pub use names::{SiteName, SiteNameError, Slug, SlugError};
 pub use overview::{
-    Counted, EndedJobs, EnvironmentOfSite, NamedJob, Overview, OverviewCut, OverviewStore, Totals, UnsavedSite,
+    BackupCut, Counted, EndedJobs, EnvironmentOfSite, NamedJob, Overview, OverviewCut, OverviewStore, Saved, Totals,
+    Troubled, UnsavedSite,
 };
 pub use preview::{PREVIEW_NONCE_HEADER, PREVIEW_PROOF_HEADER, PreviewError, PreviewProbe, preview_url, proof_of};
 pub use runtime::{
@@ -32,5 +34,6 @@ pub use runtime::{
 };
 pub use secrets::EnvironmentSecrets;
 pub use site::{Site, SiteStatus};
+pub use size::size_words;
 pub use storage::{BackupStorage, StorageError, StorageId, StoredObject, Upload};
-pub use store::{BackupFilter, CreatedInSite, DueBackups, NodeLoad, SiteStore};
+pub use store::{BackupFilter, CreatedInSite, DueBackups, NodeLoad, SiteFilter, SiteStore};

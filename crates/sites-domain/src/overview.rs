@@ -1,12 +1,16 @@
 //! What an operator wants to know first: what needs attention, how much there is, and how the last jobs ended. It spans
 //! nodes, sites and jobs, and is read in one moment.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use domain_kernel::Timestamp;
-use jobs::{JobStatus, JobView, StoreError};
+use jobs::{Job, JobStatus, JobView, StoreError};
 use nodes_domain::{Node, NodeName};
 
-use crate::{Environment, Site, SiteName};
+use crate::{BackupScope, Environment, Site, SiteName};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The first of some things, newest first, and how many there are in all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,13 +53,49 @@ pub struct EnvironmentOfSite {
     pub site: SiteName,
 }
 
-/// A site whose production environment has no recent backup.
+/// Something that needs attention.
+#[derive(Debug, Clone)]
+pub struct Troubled<T> {
+    /// What it is.
+    pub thing: T,
+    /// The job that it failed by: the newest one that changes it, where that failed.
+    pub failed_job: Option<Job>,
+}
+
+/// When the newest backups of an environment were completed that are still stored, by what they hold. A full one holds
+/// both. A checkpoint is none of them: it holds what a restore replaced, not what is there since.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// One that holds its database.
+    pub database: Option<Timestamp>,
+    /// One that holds its files.
+    pub files: Option<Timestamp>,
+}
+
+impl Saved {
+    /// Takes into account a backup that was completed at `at`.
+    pub fn add(&mut self, scope: BackupScope, at: Timestamp) {
+        if matches!(scope, BackupScope::Full | BackupScope::Db) {
+            self.database = self.database.max(Some(at));
+        }
+        if matches!(scope, BackupScope::Full | BackupScope::Files) {
+            self.files = self.files.max(Some(at));
+        }
+    }
+
+    /// From when all of it is saved, if it is.
+    pub fn whole(self) -> Option<Timestamp> {
+        Some(self.database?.min(self.files?))
+    }
+}
+
+/// A site whose production environment has no recent backup of all that it consists of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnsavedSite {
     /// The site.
     pub site: Site,
-    /// When the newest backup of its production environment that is still stored was completed.
-    pub newest_backup: Option<Timestamp>,
+    /// What is saved of its production environment.
+    pub saved: Saved,
 }
 
 /// How many there are.
@@ -90,15 +130,32 @@ pub struct EndedJobs {
     pub jobs: u64,
 }
 
+/// From when on a backup counts, and which sites need one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackupCut {
+    /// A backup completed later than this is a recent one.
+    pub backed_up_since: Timestamp,
+    /// Sites made later than this need no backup yet.
+    pub made_before: Timestamp,
+}
+
+impl BackupCut {
+    /// As it is at `now`: backups of the last 7 days count, and a site needs one once it is a day old.
+    pub fn at(now: Timestamp) -> Self {
+        Self {
+            backed_up_since: now.minus(DAY * 7),
+            made_before: now.minus(DAY),
+        }
+    }
+}
+
 /// How far back an overview looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OverviewCut {
     /// Jobs that failed later than this are told.
     pub failed_since: Timestamp,
-    /// A backup completed later than this is a recent one.
-    pub backed_up_since: Timestamp,
-    /// Sites made later than this need no backup yet.
-    pub made_before: Timestamp,
+    /// Which sites need a backup.
+    pub backups: BackupCut,
     /// Jobs that ended later than this are counted by the hour.
     pub ended_since: Timestamp,
     /// How many of each kind of things are told at most.
@@ -109,16 +166,20 @@ pub struct OverviewCut {
 #[derive(Debug, Clone)]
 pub struct Overview {
     /// Nodes that are unreachable or failed, and active ones whose last check found them not ready.
-    pub nodes: Counted<Node>,
-    /// Jobs that failed and were not made up for. A failed job stands as long as what it worked on is there and no later
-    /// job of its kind on the same thing (its environment, or its node where it has none) was accepted, cancelled ones left
-    /// out: a later one has succeeded, has failed and stands in its place, or is at it.
+    pub nodes: Counted<Troubled<Node>>,
+    /// Jobs on environments that failed, were not made up for, and are not told already by a failed environment or site: a
+    /// thing and the job that it failed by are one concern. A node is failed itself by each job of its own that failed. A
+    /// failed job stands
+    /// - until a later one of its kind on its environment was accepted, cancelled ones left out: that has succeeded, has
+    ///   failed and stands in its place, or is at it;
+    /// - a backup apart, while its environment is active and was not found to work since, by a job that changes it or by a
+    ///   reset.
     pub failed_jobs: Counted<NamedJob>,
     /// Failed sites.
-    pub failed_sites: Counted<Site>,
+    pub failed_sites: Counted<Troubled<Site>>,
     /// Failed environments of sites that are not failed themselves.
-    pub failed_environments: Counted<EnvironmentOfSite>,
-    /// Sites whose production environment is active and has no recent backup.
+    pub failed_environments: Counted<Troubled<EnvironmentOfSite>>,
+    /// Sites whose production environment is active and has no recent backup of all that it consists of.
     pub unsaved_sites: Counted<UnsavedSite>,
     /// Jobs at work.
     pub running_jobs: Counted<NamedJob>,

@@ -3,10 +3,10 @@
 
 use async_trait::async_trait;
 use domain_kernel::{AccountId, BackupId, EnvironmentId, JobId, NodeId, SiteId, Timestamp};
-use jobs::{Claim, NewJob, Outcome, Page, PageRequest, StoreError};
+use jobs::{Claim, NewJob, Outcome, Page, PageRequest, SearchText, StoreError};
 use nodes_domain::Idempotency;
 
-use crate::{Backup, BackupStatus, Change, Environment, Expected, Site, SiteName};
+use crate::{Backup, BackupCut, BackupStatus, Change, Environment, Expected, Site, SiteName, SiteStatus};
 
 /// What a request wrote, or had written when the same key came before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,19 @@ pub struct NodeLoad {
     pub node_id: NodeId,
     /// Its environments.
     pub environments: u64,
+}
+
+/// Which sites are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SiteFilter {
+    /// Whose name or slug has this part.
+    pub search: Option<SearchText>,
+    /// Of this status.
+    pub status: Option<SiteStatus>,
+    /// With an environment on this node.
+    pub node_id: Option<NodeId>,
+    /// Only those that need a backup, as the overview tells them.
+    pub unsaved: Option<BackupCut>,
 }
 
 /// Which backups are wanted.
@@ -85,7 +98,7 @@ pub trait SiteStore: Send + Sync {
     async fn site(&self, id: SiteId) -> Result<Option<Site>, StoreError>;
 
     /// Sites, newest first.
-    async fn sites(&self, page: &PageRequest) -> Result<Page<Site>, StoreError>;
+    async fn sites(&self, filter: &SiteFilter, page: &PageRequest) -> Result<Page<Site>, StoreError>;
 
     /// The names of these sites, and of the `newest` newest; newest first.
     async fn site_names(&self, ids: &[SiteId], newest: u32) -> Result<Vec<(SiteId, SiteName)>, StoreError>;
@@ -102,6 +115,9 @@ pub trait SiteStore: Send + Sync {
     /// The environments that live on a node, of whatever status, oldest first.
     async fn environments_on(&self, node_id: NodeId) -> Result<Vec<Environment>, StoreError>;
 
+    /// Those of these environments that are there, oldest first.
+    async fn environments_by_ids(&self, ids: &[EnvironmentId]) -> Result<Vec<Environment>, StoreError>;
+
     /// An environment's sealed secrets.
     async fn sealed_secrets(&self, id: EnvironmentId) -> Result<Option<String>, StoreError>;
 
@@ -116,6 +132,9 @@ pub trait SiteStore: Send + Sync {
 
     /// Backups, newest first.
     async fn backups(&self, filter: &BackupFilter, page: &PageRequest) -> Result<Page<Backup>, StoreError>;
+
+    /// When the newest completed backup of each of these environments that has one was completed.
+    async fn newest_backups(&self, ids: &[EnvironmentId]) -> Result<Vec<(EnvironmentId, Timestamp)>, StoreError>;
 
     /// What is due at this moment, at most 100 of each: of what has expired, those with a higher id than `after`, by their
     /// ids, so that one that cannot be removed does not hide others.

@@ -7,21 +7,24 @@ pub(crate) struct RunMark(String);
 
 const MARK: &str = "PRESSLUFT_RUN";
 
+/// Carries the same value from a step earlier on: the shell that leads the run has it, too.
+const LEADER: &str = "PRESSLUFT_LEADER";
+
 impl RunMark {
     /// A new mark.
     pub(crate) fn new() -> Self {
         Self(uuid::Uuid::now_v7().simple().to_string())
     }
 
-    /// The variable, as `env` sets it.
-    fn variable(&self) -> String {
-        format!("{MARK}={}", self.0)
+    /// A variable, as `env` sets it.
+    fn variable(&self, name: &str) -> String {
+        format!("{name}={}", self.0)
     }
 
-    /// A pattern for `grep` that finds the variable and not itself: sudo writes its command line into the environment.
-    fn pattern(&self) -> String {
+    /// A pattern for `grep` that finds a variable and not itself: sudo writes its command line into the environment.
+    fn pattern(&self, name: &str) -> String {
         let (first, rest) = self.0.split_at(1);
-        format!("'{MARK}=[{first}]{rest}'")
+        format!("'{name}=[{first}]{rest}'")
     }
 }
 
@@ -44,7 +47,7 @@ env LC_ALL=C.UTF-8 "$3" timeout -k 2 "$1" sh -c "$2"
 code=$?
 case $code in
     124 | 137)
-        if [ "$(id -u)" != 0 ]; then sudo -n timeout 7 sh -c "$4" sh "$5"; fi </dev/null >/dev/null 2>&1
+        if [ "$(id -u)" != 0 ]; then sudo -n timeout 7 sh -c "$4" sh "$5" ''; fi </dev/null >/dev/null 2>&1
         ;;
 esac
 exit "$code"
@@ -53,42 +56,51 @@ exit "$code"
 /// The command line for a script.
 pub(crate) fn limited(script: &str, limit: Duration, mark: &RunMark) -> String {
     format!(
-        "exec sh -c {} sh {} {} {} {} {}",
+        "exec env {} sh -c {} sh {} {} {} {} {}",
+        mark.variable(LEADER),
         quoted(LIMITED),
         whole_seconds(limit),
         quoted(script),
-        mark.variable(),
+        mark.variable(MARK),
         quoted(END),
-        mark.pattern()
+        mark.pattern(MARK)
     )
 }
 
-/// Ends the process groups in which the mark ($1) is found in an environment: TERM, 2 s, KILL. The script may just be starting, so it is
-/// looked for a few times. Exit status 3: something is left.
+/// Ends the process groups in which the mark ($1) is found in an environment: TERM, 2 s, KILL. It is looked for again each time, as
+/// what carries it may just be starting, and for 2 s where there is none yet: on a busy node its start takes a while. Then waits for
+/// what carries the leader's mark ($2), which ends by itself; empty where the leader itself asks. Exit status 3: something is left.
 const END: &str = r#"
-groups= tries=0
-while [ -z "$groups" ] && [ "$tries" -lt 5 ]; do
+groups=
+look() {
+    found=1
     for file in $(grep -la -e "$1" /proc/[0-9]*/environ 2>/dev/null); do
         stat=$(cat "${file%environ}stat" 2>/dev/null) || continue
         group=$(echo "${stat##*) }" | cut -d ' ' -f 3)
         case " $groups " in *" $group "*) ;; *) groups="$groups $group" ;; esac
+        found=0
     done
-    tries=$((tries + 1))
-    [ -n "$groups" ] || sleep 0.2
-done
+    return "$found"
+}
 alive() {
+    look "$1" && return 0
     for group in $groups; do
         kill -s 0 -- "-$group" 2>/dev/null && return 0
     done
-    return 1
+    [ -n "$2" ] && grep -qa -e "$2" /proc/[0-9]*/environ 2>/dev/null
 }
+tries=0
+until look "$1" || [ -z "$2" ] || [ "$tries" -ge 10 ]; do
+    tries=$((tries + 1))
+    sleep 0.2
+done
 for signal in TERM KILL; do
-    for group in $groups; do
-        kill -s "$signal" -- "-$group" 2>/dev/null
-    done
     waits=0
     while [ "$waits" -lt 20 ]; do
-        alive || exit 0
+        for group in $groups; do
+            kill -s "$signal" -- "-$group" 2>/dev/null
+        done
+        alive "$1" "$2" || exit 0
         sleep 0.1
         waits=$((waits + 1))
     done
@@ -96,16 +108,17 @@ done
 exit 3
 "#;
 
-/// Runs $1 with $2 as root where that is possible: only root may end what the script has started by sudo.
+/// Runs $1 with $2 and $3 as root where that is possible: only root may end what the script has started by sudo.
 const AS_ROOT: &str = r#"
-if [ "$(id -u)" != 0 ] && sudo -n true 2>/dev/null; then set -- sudo -n timeout 7 sh -c "$1" sh "$2"
-else set -- timeout 7 sh -c "$1" sh "$2"; fi
+if [ "$(id -u)" != 0 ] && sudo -n true 2>/dev/null; then set -- sudo -n timeout 7 sh -c "$1" sh "$2" "$3"
+else set -- timeout 7 sh -c "$1" sh "$2" "$3"; fi
 exec "$@"
 "#;
 
 /// The command line that ends what carries a mark.
 pub(crate) fn end(mark: &RunMark) -> String {
-    format!("exec sh -c {} sh {} {}", quoted(AS_ROOT), quoted(END), mark.pattern())
+    let (ended, awaited) = (mark.pattern(MARK), mark.pattern(LEADER));
+    format!("exec sh -c {} sh {} {ended} {awaited}", quoted(AS_ROOT), quoted(END))
 }
 
 #[cfg(test)]

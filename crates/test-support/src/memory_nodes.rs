@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use domain_kernel::{AccountId, Clock, NodeId, Timestamp};
 use jobs::{Claim, Job, JobStatus, NewJob, Outcome, Page, PageRequest, StoreError};
 use nodes_domain::{
-    CreatedNode, HostKeyPin, Idempotency, NewNode, Node, NodeChange, NodeCounts, NodeName, NodeStatus, NodeStore,
-    ProbeRecord, check_addresses, check_host_key,
+    CreatedNode, HostKeyPin, Idempotency, NewNode, Node, NodeBrief, NodeChange, NodeCounts, NodeFilter, NodeName,
+    NodeStatus, NodeStore, ProbeRecord, check_addresses, check_host_key,
 };
 
 use crate::MemoryJobs;
@@ -214,12 +214,12 @@ impl NodeStore for MemoryNodes {
             .await
     }
 
-    async fn nodes(&self, include_decommissioned: bool, page: &PageRequest) -> Result<Page<Node>, StoreError> {
+    async fn nodes(&self, filter: &NodeFilter, page: &PageRequest) -> Result<Page<Node>, StoreError> {
         self.at_once(|table, _| {
             let mut found: Vec<Node> = table
                 .nodes
                 .iter()
-                .filter(|node| include_decommissioned || node.status != NodeStatus::Decommissioned)
+                .filter(|node| filter.fits(node))
                 .filter(|node| page.after.as_ref().is_none_or(|after| node.id.to_string() < *after))
                 .cloned()
                 .collect();
@@ -239,6 +239,26 @@ impl NodeStore for MemoryNodes {
                 .iter()
                 .filter(|node| ids.contains(&node.id) || of_newest.contains(&node.id));
             Ok(wanted.map(|node| (node.id, node.name.clone())).collect())
+        })
+        .await
+    }
+
+    async fn node_briefs(&self, ids: &[NodeId]) -> Result<Vec<NodeBrief>, StoreError> {
+        self.at_once(|table, _| {
+            let wanted = table
+                .nodes
+                .iter()
+                .filter(|node| node.is_ready() || ids.contains(&node.id));
+            let mut briefs: Vec<NodeBrief> = wanted
+                .map(|node| NodeBrief {
+                    id: node.id,
+                    name: node.name.clone(),
+                    status: node.status,
+                    is_ready: node.is_ready(),
+                })
+                .collect();
+            briefs.sort_by_key(|brief| std::cmp::Reverse(brief.id));
+            Ok(briefs)
         })
         .await
     }

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use accounts_domain::AuditAction;
 use async_trait::async_trait;
 use domain_kernel::{AccountId, BackupId, Clock, EnvironmentId, JobId, NodeId, SiteId, Timestamp};
-use jobs::{Claim, Job, NewJob, Outcome, Page, PageRequest, StoreError};
+use jobs::{Claim, Job, NewJob, Outcome, Page, PageRequest, SearchText, StoreError};
 use nodes_domain::Idempotency;
 use sites_domain::{
-    Backup, BackupFilter, Change, CreatedInSite, DueBackups, Environment, Expected, NodeLoad, Site, SiteName, SiteStore,
+    Backup, BackupFilter, BackupStatus, Change, CreatedInSite, DueBackups, Environment, Expected, NodeLoad, Site,
+    SiteFilter, SiteName, SiteStore,
 };
 
 use self::table::{StoredBackup, StoredEnvironment, Tables, Told};
@@ -52,6 +53,7 @@ impl MemorySites {
             .retain(|known| known.environment.id != environment.id);
         tables.environments.push(StoredEnvironment {
             environment,
+            proved_at: None,
             sealed_secrets: sealed_secrets.to_owned(),
         });
         self.nodes.set_environments(tables.loads());
@@ -223,10 +225,11 @@ impl SiteStore for MemorySites {
         self.at_once(|tables, _| Ok(tables.site(id).ok().cloned())).await
     }
 
-    async fn sites(&self, page: &PageRequest) -> Result<Page<Site>, StoreError> {
+    async fn sites(&self, filter: &SiteFilter, page: &PageRequest) -> Result<Page<Site>, StoreError> {
         self.at_once(|tables, _| {
             let before = |site: &&Site| page.after.as_ref().is_none_or(|after| site.id.to_string() < *after);
-            let mut found: Vec<Site> = tables.sites.iter().filter(before).cloned().collect();
+            let wanted = tables.sites.iter().filter(|site| fits(tables, site, filter));
+            let mut found: Vec<Site> = wanted.filter(before).cloned().collect();
             found.sort_by_key(|site| std::cmp::Reverse(site.id));
             Ok(Page::from_overfull(found, page.limit, |site| site.id.to_string()))
         })
@@ -268,6 +271,16 @@ impl SiteStore for MemorySites {
         self.at_once(|tables, _| {
             let stored = tables.environments.iter().map(|stored| &stored.environment);
             let mut found: Vec<_> = stored.filter(|known| known.node_id == node_id).cloned().collect();
+            found.sort_by_key(|environment| environment.id);
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn environments_by_ids(&self, ids: &[EnvironmentId]) -> Result<Vec<Environment>, StoreError> {
+        self.at_once(|tables, _| {
+            let stored = tables.environments.iter().map(|stored| &stored.environment);
+            let mut found: Vec<_> = stored.filter(|known| ids.contains(&known.id)).cloned().collect();
             found.sort_by_key(|environment| environment.id);
             Ok(found)
         })
@@ -330,7 +343,35 @@ impl SiteStore for MemorySites {
         .await
     }
 
+    async fn newest_backups(&self, ids: &[EnvironmentId]) -> Result<Vec<(EnvironmentId, Timestamp)>, StoreError> {
+        self.at_once(|tables, _| {
+            let newest = |id: &EnvironmentId| {
+                let backups = tables.backups.iter().map(|stored| &stored.backup);
+                let of_environment = backups.filter(|backup| backup.environment_id == *id);
+                let completed = of_environment.filter(|backup| backup.status == BackupStatus::Completed);
+                Some((*id, completed.filter_map(|backup| backup.completed_at).max()?))
+            };
+            let mut found: Vec<_> = ids.iter().filter_map(newest).collect();
+            found.sort_by_key(|(id, _)| *id);
+            Ok(found)
+        })
+        .await
+    }
+
     async fn due_backups(&self, now: Timestamp, after: Option<BackupId>) -> Result<DueBackups, StoreError> {
         self.at_once(|tables, _| Ok(tables.due(now, after))).await
     }
+}
+
+/// Whether a site is wanted.
+fn fits(tables: &Tables, site: &Site, filter: &SiteFilter) -> bool {
+    let has_text = |search: &SearchText| search.is_in(site.name.as_str()) || search.is_in(site.slug.as_str());
+    let is_on = |node_id: NodeId| {
+        let mut environments = tables.environments.iter().map(|stored| &stored.environment);
+        environments.any(|known| known.site_id == site.id && known.node_id == node_id)
+    };
+    filter.search.as_ref().is_none_or(has_text)
+        && filter.status.is_none_or(|status| site.status == status)
+        && filter.node_id.is_none_or(is_on)
+        && filter.unsaved.is_none_or(|cut| tables.is_unsaved(site, cut))
 }

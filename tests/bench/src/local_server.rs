@@ -1,5 +1,5 @@
-//! A server within this process, whose nodes are never made: the first job waits in its provider for as long as the server
-//! runs, and all others wait for it. What is measured is then the requests and nothing else.
+//! A server within this process, whose nodes are never made: each worker's first job waits in its provider for as long as the
+//! server runs, and all others wait for them. What is measured is then the requests and nothing else.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -33,13 +33,13 @@ pub(crate) struct LocalServer {
 impl LocalServer {
     /// Starts one with a data directory of its own, on a real disk.
     pub(crate) fn start() -> anyhow::Result<Self> {
-        Self::start_with(|_| Ok(()))
+        Self::start_with(1, |_| Ok(()))
     }
 
-    /// The same with a database that `fill` has written at the path that it is given.
-    pub(crate) fn start_with(fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<Self> {
+    /// The same with so many workers, and a database that `fill` has written at the path that it is given.
+    pub(crate) fn start_with(workers: usize, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("pl-bench-").tempdir_in("/var/tmp")?;
-        let settings = settings(folder.path())?;
+        let settings = settings(folder.path(), workers)?;
         drop(DataDir::open(&settings.data_dir)?);
         fill(&settings.data_dir.join("pressluft.sqlite"))?;
         let stop = CancelToken::new();
@@ -78,11 +78,12 @@ fn ended(thread: JoinHandle<anyhow::Result<()>>) -> anyhow::Result<()> {
     thread.join().map_err(|_| anyhow!("the server panicked"))?
 }
 
-fn settings(folder: &Path) -> anyhow::Result<Settings> {
+fn settings(folder: &Path, workers: usize) -> anyhow::Result<Settings> {
+    let workers = workers.to_string();
     let given = [
         ("PRESSLUFT_BIND", "127.0.0.1:0"),
-        // One job at a time: the one that waits.
-        ("PRESSLUFT_WORKERS", "1"),
+        // So many jobs at a time: those that wait.
+        ("PRESSLUFT_WORKERS", workers.as_str()),
         ("PRESSLUFT_DATA_DIR", "data"),
         ("PRESSLUFT_CACHE_DIR", "cache"),
         (

@@ -1,4 +1,5 @@
-//! Fills a database as a few busy days would have: nodes, sites with backups, and jobs that ended in every way. It is written
+//! Fills a database as a few busy days would have: nodes, sites with backups, jobs that ended in every way, and some that the
+//! server goes on with. It is written
 //! through the stores, in a folder in memory, and put in its place when it is whole.
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -29,14 +30,24 @@ pub(crate) const JOBS: usize = 20_000;
 /// The newest jobs have steps and a log: those that a page shows.
 const WITH_STEPS: usize = 1000;
 
+/// Jobs that the server finds waiting, and runs.
+pub(crate) const RUNNING: usize = 4;
+
+/// Lines that the first of them has told already.
+pub(crate) const LINES: usize = 5000;
+
 /// From one job to the next: they fill somewhat less than a week.
 const PAUSE: Duration = Duration::from_secs(26);
+
+/// How long a step takes.
+const STEP: Duration = Duration::from_secs(1);
 
 /// Things in the middle of their lists.
 pub(crate) struct Seeded {
     pub(crate) middle_node: NodeId,
     pub(crate) middle_site: SiteId,
     pub(crate) middle_job: JobId,
+    pub(crate) running_job: JobId,
 }
 
 /// Writes a database to a path at which there is none.
@@ -46,7 +57,9 @@ pub(crate) fn fill(database: &Path) -> anyhow::Result<Seeded> {
     let parent = if memory.is_dir() { memory } else { Path::new("/var/tmp") };
     let folder = tempfile::Builder::new().prefix("pl-bench-seed-").tempdir_in(parent)?;
     let made = folder.path().join("seed.sqlite");
-    let clock = Arc::new(StoodClock::new(SystemClock.now().minus(PAUSE * JOBS as u32)));
+    // No job may be due later than now.
+    let took = PAUSE * (JOBS + RUNNING) as u32 + STEP * (3 * WITH_STEPS + 1) as u32;
+    let clock = Arc::new(StoodClock::new(SystemClock.now().minus(took)));
     let store = Database::open(&format!("sqlite:{}", made.display()), clock.clone())?;
     store.migrate()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -112,7 +125,12 @@ impl Seed {
         for number in NODES + SITES..JOBS {
             jobs.push(self.job(number, sites[number % SITES]).await?);
         }
+        let running_job = self.waiting_job(LINES).await?;
+        for _ in 1..RUNNING {
+            self.waiting_job(0).await?;
+        }
         Ok(Seeded {
+            running_job,
             middle_node: nodes[SITES / 2],
             middle_site: sites[SITES / 2].site,
             middle_job: jobs[jobs.len() / 2],
@@ -131,16 +149,8 @@ impl Seed {
     /// An active, ready node of another host: this server does not look at it.
     async fn node(&self, number: usize) -> anyhow::Result<NodeId> {
         let id = NodeId::generate();
-        let new = NewNode {
-            id,
-            name: NodeName::default_for(id),
-            source: AcquisitionSource::Local,
-            provider: ProviderId::new("waiting"),
-            host_id: "another".to_owned(),
-            remote: None,
-        };
         let job = NewJob::on_node(JobKind::NodeProvision, id, 3);
-        self.store.create(new, job, None).await?;
+        self.store.create(new_node(id), job, None).await?;
         let claim = self.claim().await?;
         let target = NodeTarget {
             hostname: address(number).to_string(),
@@ -164,6 +174,27 @@ impl Seed {
         change.seen_at = Some(self.clock.now());
         NodeStore::settle_job(&self.store, &claim, &Outcome::Succeeded, id, change).await?;
         Ok(id)
+    }
+
+    /// A node that is being made; its worker was stopped after it had told so many lines.
+    async fn waiting_job(&self, lines: usize) -> anyhow::Result<JobId> {
+        let id = NodeId::generate();
+        let created = self
+            .store
+            .create(new_node(id), NewJob::on_node(JobKind::NodeProvision, id, 3), None);
+        let job_id = created.await?.job_id;
+        if lines > 0 {
+            let claim = self.claim().await?;
+            self.store.step_started(&claim, 0, "acquire").await?;
+            for line in 0..lines {
+                let line = format!("line {line} of what its step printed on the way");
+                self.store
+                    .append(&claim, NewEvent::log("acquire", LogStream::Stdout, &line))
+                    .await?;
+            }
+            self.store.finish(&claim, &Outcome::Yielded).await?;
+        }
+        Ok(job_id)
     }
 
     fn facts(&self) -> ProbeFacts {
@@ -278,7 +309,7 @@ impl Seed {
                 let line = NewEvent::log(step, LogStream::Stdout, &format!("line {line} of what it prints"));
                 self.store.append(claim, line).await?;
             }
-            self.clock.advance(Duration::from_secs(1));
+            self.clock.advance(STEP);
             self.store
                 .step_finished(claim, step, StepStatus::Succeeded, None)
                 .await?;
@@ -296,6 +327,17 @@ impl EnqueueInSite for Database {
     async fn enqueue_in_site(&self, changes: Vec<Change>, job: NewJob) -> anyhow::Result<()> {
         SiteStore::enqueue(self, Vec::new(), changes, job, None).await?;
         Ok(())
+    }
+}
+
+fn new_node(id: NodeId) -> NewNode {
+    NewNode {
+        id,
+        name: NodeName::default_for(id),
+        source: AcquisitionSource::Local,
+        provider: ProviderId::new("waiting"),
+        host_id: "another".to_owned(),
+        remote: None,
     }
 }
 

@@ -1,7 +1,7 @@
 // An installation of Pressluft with a data directory and a port of its own, and its server.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { access, mkdtemp, open, readFile, readdir, rm } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -16,11 +16,23 @@ const root = fileURLToPath(new URL("../../..", import.meta.url));
 export const EMAIL = "operator@example.test";
 export const PASSWORD = "correct horse battery";
 
+/** Node.js's own SQLite is younger than the Node.js of Debian; Python's is there wherever Ansible is. */
+const INSERT = `
+import json, sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+for table, row in json.load(sys.stdin):
+    places = ", ".join("?" * len(row))
+    database.execute(f'INSERT INTO {table} ("' + '", "'.join(row) + f'") VALUES ({places})', list(row.values()))
+database.commit()
+`;
+
 export class Installation {
   #folder;
   #port;
   #server;
   #settings;
+  /** Whether its database holds what was never done: it cannot be given back. */
+  #isSeeded = false;
 
   /**
    * A fresh installation with these settings beside the usual ones; its server does not run yet. `remove` must be called
@@ -66,6 +78,16 @@ export class Installation {
     ends.catch(() => {});
   }
 
+  /** Writes rows into the database of an installation that was started before and does not run: `[table, row]` each. */
+  async seed(rows) {
+    assert(!this.#server, "the server runs");
+    this.#isSeeded = true;
+    const database = join(this.#folder, "data/pressluft.sqlite");
+    const program = join(root, ".venv/bin/python");
+    const written = spawnSync(program, ["-c", INSERT, database], { input: JSON.stringify(rows), encoding: "utf8" });
+    assert.equal(written.status, 0, written.stderr);
+  }
+
   /** A logged-in client of its API. */
   async client() {
     const client = this.#anonymous();
@@ -108,9 +130,11 @@ export class Installation {
   async remove() {
     // A server that is held somewhere could not end its jobs.
     if (this.#server?.holdAt) await this.kill();
-    if (!this.#server) await this.start();
-    await giveBack(await this.client());
-    await this.stop();
+    if (!this.#isSeeded) {
+      if (!this.#server) await this.start();
+      await giveBack(await this.client());
+    }
+    if (this.#server) await this.stop();
     assert.deepEqual(await this.machines(), [], `machines are left in ${this.#folder}`);
     await rm(this.#folder, { recursive: true });
   }

@@ -19,8 +19,11 @@ const PATIENCE = 5_000;
 export class Stage {
   browser;
   installation;
+  #begin;
 
-  constructor() {
+  /** `begin` makes the installation's server run, in another way than simply to start it. */
+  constructor(begin = (installation) => installation.start()) {
+    this.#begin = begin;
     const limit = { timeout: HOOK_LIMIT };
     before(() => this.#open(), limit);
     after(() => this.#close(), limit);
@@ -48,7 +51,7 @@ export class Stage {
 
   async #open() {
     this.installation = await Installation.create();
-    await this.installation.start();
+    await this.#begin(this.installation);
     this.browser = await launch();
   }
 

@@ -257,7 +257,15 @@ async fn a_query_that_is_not_valid_is_a_400() {
         format!("cursor={id}"),
         format!("cursor=j1_{job_id}"),
         "include_decommissioned=yes".into(),
-        "status=active".into(),
+        "status=Active".into(),
+        "status=".into(),
+        "status=active&status=failed".into(),
+        "attention=1".into(),
+        "q=".into(),
+        "q=%20".into(),
+        "q=%00".into(),
+        "q=a%0Ab".into(),
+        format!("q={}", "x".repeat(101)),
     ] {
         let answer = panel.get(&format!("/api/nodes?{query}")).await;
         assert_eq!((answer.status, answer.code().as_str()), (400, "bad_request"), "{query}");
@@ -265,6 +273,33 @@ async fn a_query_that_is_not_valid_is_a_400() {
     for query in ["limit=1", "limit=100", "include_decommissioned=true", ""] {
         assert_eq!(panel.get(&format!("/api/nodes?{query}")).await.status, 200, "{query}");
     }
+}
+
+#[actix_web::test]
+async fn nodes_are_filtered_by_status_text_and_whether_they_need_attention() {
+    let panel = Panel::new().await;
+    let active = panel.active_node().await;
+    let named = create(&panel, r#"{"acquisition_source":"local","name":"Shop 100%"}"#).await;
+    let waiting = named.json()["node_id"].as_str().unwrap().to_owned();
+    let active = active.to_string();
+    for (query, found) in [
+        ("status=provisioning", vec![&waiting]),
+        ("status=active", vec![&active]),
+        ("status=failed", vec![]),
+        ("q=shop", vec![&waiting]),
+        ("q=0%25", vec![&waiting]),
+        ("q=_", vec![]),
+        ("q=shop&status=active", vec![]),
+        ("attention=false", vec![&waiting, &active]),
+    ] {
+        let answer = panel.get(&format!("/api/nodes?{query}")).await;
+        assert_eq!(answer.status, 200, "{query}");
+        assert_eq!(answer.ids().iter().collect::<Vec<_>>(), found, "{query}");
+    }
+    let mut node = panel.nodes.get(active.parse().unwrap());
+    node.status = NodeStatus::Unreachable;
+    panel.nodes.put(node);
+    assert_eq!(panel.get("/api/nodes?attention=true").await.ids(), [active]);
 }
 
 #[actix_web::test]
@@ -286,6 +321,8 @@ async fn decommissioned_nodes_are_listed_on_request_only() {
         panel.get("/api/nodes?include_decommissioned=true").await.ids(),
         [id.to_string()]
     );
+    let by_status = panel.get("/api/nodes?status=decommissioned").await;
+    assert_eq!(by_status.ids(), [id.to_string()]);
 }
 
 #[actix_web::test]

@@ -1,9 +1,12 @@
 //! `/api/sites`.
 
+use std::time::Duration;
+
 use domain_kernel::{EnvironmentId, NodeId, SiteId};
 use jobs::Outcome;
 use nodes_domain::NodeStatus;
 use serde_json::{Value, json};
+use sites_domain::EnvironmentStatus;
 use test_support::RuntimeMethod;
 
 use crate::panel::{Answer, Panel};
@@ -279,6 +282,40 @@ async fn the_same_request_for_a_site_with_the_same_key_is_accepted_once() {
 }
 
 #[actix_web::test]
+async fn sites_are_filtered_by_status_text_node_and_missing_backup() {
+    let panel = Panel::new().await;
+    let node = panel.active_node().await;
+    let first = Accepted::of(&panel.ask_site("corner-shop").await).site.to_string();
+    let second = Accepted::of(&panel.ask_site("blog").await).site.to_string();
+    for (query, found) in [
+        ("status=creating".to_owned(), vec![&second, &first]),
+        ("status=active".into(), vec![]),
+        ("q=CORNER".into(), vec![&first]),
+        ("q=%25".into(), vec![]),
+        (format!("node_id={node}"), vec![&second, &first]),
+        (format!("node_id={node}&q=blog"), vec![&second]),
+        (format!("node_id={}", NodeId::generate()), vec![]),
+        ("unsaved=false".into(), vec![&second, &first]),
+    ] {
+        let answer = panel.get(&format!("/api/sites?{query}")).await;
+        assert_eq!(answer.status, 200, "{query}");
+        assert_eq!(answer.ids().iter().collect::<Vec<_>>(), found, "{query}");
+    }
+    let id = first.parse().unwrap();
+    let mut site = panel.parts.rows.find_site(id).unwrap();
+    let mut environment = panel.parts.rows.find_environment(site.primary_environment_id).unwrap();
+    environment.status = EnvironmentStatus::Active;
+    panel.parts.rows.put_environment(environment, "");
+    assert!(
+        panel.get("/api/sites?unsaved=true").await.ids().is_empty(),
+        "not old enough"
+    );
+    site.created_at = site.created_at.minus(Duration::from_secs(25 * 60 * 60));
+    panel.parts.rows.put_site(site);
+    assert_eq!(panel.get("/api/sites?unsaved=true").await.ids(), [first]);
+}
+
+#[actix_web::test]
 async fn pages_of_sites_go_from_the_newest_to_the_oldest_without_a_gap() {
     let panel = Panel::new().await;
     panel.active_node().await;
@@ -306,7 +343,13 @@ async fn pages_of_sites_go_from_the_newest_to_the_oldest_without_a_gap() {
         "cursor=x".into(),
         format!("cursor=n1_{}", ids[0]),
         format!("cursor=b1_{}", ids[0]),
-        "status=active".into(),
+        "status=dancing".into(),
+        "node_id=7".into(),
+        "unsaved=yes".into(),
+        "q=".into(),
+        "q=%00".into(),
+        format!("q={}", "x".repeat(101)),
+        "x=1".into(),
     ] {
         let answer = panel.get(&format!("/api/sites?{query}")).await;
         assert_eq!(refused(&answer), (400, "bad_request".to_owned()), "{query}");

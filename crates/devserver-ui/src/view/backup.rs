@@ -2,8 +2,9 @@
 
 use domain_kernel::Timestamp;
 use serde::Serialize;
-use sites_domain::{Backup, BackupScope, BackupStatus, BackupTrigger};
+use sites_domain::{Backup, BackupScope, BackupStatus, BackupTrigger, size_words};
 
+use super::job_link::JobLink;
 use super::when::When;
 
 /// A row.
@@ -23,6 +24,8 @@ pub(crate) struct BackupRow {
     kept_until: Option<When>,
     can_restore: bool,
     can_delete: bool,
+    /// The job that makes it, or failed to.
+    job: Option<JobLink>,
 }
 
 impl BackupRow {
@@ -41,17 +44,21 @@ impl BackupRow {
                 BackupTrigger::Scheduled => "by schedule",
                 BackupTrigger::Checkpoint => "before a restore",
             },
-            size: backup.size_bytes.map(size),
+            size: backup.size_bytes.map(size_words),
             checksum: backup.checksum.clone(),
             when: When::new(backup.completed_at.unwrap_or(backup.created_at), now),
             kept_until: backup.retention_until.map(|until| When::new(until, now)),
             can_restore: backup.status == BackupStatus::Completed && is_resting,
             can_delete: is_over && !is_restoring,
+            job: None,
         }
     }
-}
 
-impl BackupRow {
+    /// The same with the job that makes it, or failed to.
+    pub(crate) fn made_by(self, job: Option<JobLink>) -> Self {
+        Self { job, ..self }
+    }
+
     /// Its id, as in addresses.
     pub(crate) fn id(&self) -> &str {
         &self.id
@@ -74,39 +81,5 @@ const fn status_words(status: BackupStatus) -> &'static str {
         BackupStatus::Completed => "Complete",
         BackupStatus::Failed => "Failed",
         BackupStatus::Expired => "Expired",
-    }
-}
-
-/// A number of bytes in the largest unit that leaves a whole number, with one more digit.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [
-        (1_000_000_000_000, "TB"),
-        (1_000_000_000, "GB"),
-        (1_000_000, "MB"),
-        (1000, "kB"),
-    ];
-    match UNITS.into_iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
-        None => format!("{bytes} bytes"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_told_in_units_that_people_know() {
-        for (bytes, words) in [
-            (0, "0 bytes"),
-            (999, "999 bytes"),
-            (1000, "1.0 kB"),
-            (27_262_976, "27.2 MB"),
-            (999_999_999, "999.9 MB"),
-            (5_300_000_000, "5.3 GB"),
-        ] {
-            assert_eq!(size(bytes), words);
-        }
-        assert!(size(u64::MAX).ends_with(" TB"));
     }
 }

@@ -12,6 +12,8 @@ pub(crate) struct Course {
     pub(crate) now: Timestamp,
     /// Where the job ended, or now.
     pub(crate) end: Timestamp,
+    /// Whether the job has ended.
+    pub(crate) is_over: bool,
     /// In the order in which they began.
     pub(crate) runs: Vec<Run>,
     pub(crate) waits: Vec<Waited>,
@@ -75,6 +77,7 @@ impl Course {
                 begun: job.created_at,
                 now,
                 end: job.finished_at.unwrap_or(now).max(job.created_at),
+                is_over: job.status.is_terminal(),
                 runs: Vec::new(),
                 waits: Vec::new(),
                 tasks: Vec::new(),

@@ -1,13 +1,14 @@
 //! An environment with its backups, on the page of its site.
 
 use domain_kernel::{NodeId, Timestamp};
-use nodes_domain::{Node, NodeStatus};
+use nodes_domain::{Node, NodeBrief, NodeStatus};
 use serde::Serialize;
 use sites_domain::{
     BackupSchedule, BackupScope, Environment, EnvironmentStatus, EnvironmentType, PromotionPreset, Site, SiteStatus,
 };
 
 use super::backup::{BackupRow, scope_words};
+use super::job_line::JobLine;
 use super::when::When;
 
 /// A node that something lives on.
@@ -21,6 +22,15 @@ pub(crate) struct NodeLink {
 
 impl NodeLink {
     pub(crate) fn new(node: &Node) -> Self {
+        Self {
+            id: node.id.to_string(),
+            name: node.name.as_str().to_owned(),
+            is_active: node.status == NodeStatus::Active,
+        }
+    }
+
+    /// The same by what is known of it in brief.
+    pub(crate) fn of(node: &NodeBrief) -> Self {
         Self {
             id: node.id.to_string(),
             name: node.name.as_str().to_owned(),
@@ -77,6 +87,8 @@ pub(crate) struct EnvironmentCard {
     preset_words: Option<&'static str>,
     schedule: Option<String>,
     created: When,
+    /// The job that it failed by, where it is failed and that is known.
+    failed_by: Option<FailedBy>,
     actions: Actions,
     backups: Vec<BackupRow>,
     is_first: bool,
@@ -93,11 +105,31 @@ struct Actions {
     delete: bool,
 }
 
+/// The job that an environment failed by.
+#[derive(Serialize)]
+pub(crate) struct FailedBy {
+    pub(crate) line: JobLine,
+    pub(crate) may_retry: bool,
+    /// Whether the page has shown it already, as the site's newest.
+    pub(crate) is_above: bool,
+}
+
 /// Backups of an environment, as much as a page shows.
 pub(crate) struct BackupsShown {
     pub(crate) rows: Vec<BackupRow>,
     pub(crate) is_first: bool,
     pub(crate) next: Option<String>,
+}
+
+impl BackupsShown {
+    /// None, where a page has no room for any.
+    pub(crate) const fn none() -> Self {
+        Self {
+            rows: Vec::new(),
+            is_first: true,
+            next: None,
+        }
+    }
 }
 
 impl EnvironmentCard {
@@ -136,6 +168,7 @@ impl EnvironmentCard {
             preset_words: environment.promotion_preset.map(preset_words),
             schedule: environment.backup_schedule.as_ref().map(schedule_words),
             created: When::new(environment.created_at, now),
+            failed_by: None,
             actions: Actions {
                 copy: is_active && site.status == SiteStatus::Active,
                 backup: is_active,
@@ -146,6 +179,13 @@ impl EnvironmentCard {
             is_first: backups.is_first,
             next: backups.next,
         }
+    }
+}
+
+impl EnvironmentCard {
+    /// The same with the job that it failed by.
+    pub(crate) fn failed_by(self, failed_by: Option<FailedBy>) -> Self {
+        Self { failed_by, ..self }
     }
 }
 

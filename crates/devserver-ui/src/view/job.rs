@@ -14,8 +14,8 @@ use super::when::{self, Since, When};
 #[derive(Serialize)]
 pub(crate) struct JobRow {
     id: String,
-    title: &'static str,
     kind: JobKind,
+    kind_words: &'static str,
     status: JobStatus,
     status_words: &'static str,
     attempt: u32,
@@ -103,8 +103,8 @@ impl JobRow {
         let ended = job.finished_at.zip(job.started_at);
         Self {
             id: job.id.to_string(),
-            title: title(job.kind),
             kind: job.kind,
+            kind_words: kind_name(job.kind),
             status: job.status,
             status_words: status_words(job, is_parked),
             attempt: job.attempt_count,

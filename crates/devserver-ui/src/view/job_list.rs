@@ -8,8 +8,10 @@ use nodes_domain::NodeName;
 use serde::Serialize;
 use sites_domain::SiteName;
 
+use super::filter::{Choice, with_gone};
 use super::job::kind_name;
 use super::job_line::JobLine;
+use crate::filter::and;
 
 /// The names of nodes and sites, the newest first.
 pub(crate) struct Names {
@@ -90,37 +92,26 @@ pub(crate) struct FilterView {
     sites: Vec<Choice>,
 }
 
-#[derive(Serialize)]
-struct Choice {
-    value: String,
-    words: String,
-    is_chosen: bool,
-}
-
 impl FilterView {
     /// A filter that is at this address.
     pub(crate) fn new(filter: &JobFilter, address: String, names: &Names) -> Self {
-        let statuses = JobStatus::ALL.iter().map(|status| Choice {
-            value: status.to_string(),
-            words: capital(status_name(*status)),
-            is_chosen: filter.status == Some(*status),
-        });
-        let kinds = JobKind::ALL.iter().map(|kind| Choice {
-            value: kind.to_string(),
-            words: kind_name(*kind).to_owned(),
-            is_chosen: filter.kind == Some(*kind),
-        });
+        let statuses = JobStatus::ALL
+            .iter()
+            .map(|status| Choice::new(*status, capital(status_name(*status)), filter.status));
+        let kinds = JobKind::ALL
+            .iter()
+            .map(|kind| Choice::new(*kind, kind_name(*kind), filter.kind));
         let nodes = names
             .nodes
             .iter()
-            .map(|(id, name)| choice(*id, name.as_str(), filter.node_id));
+            .map(|(id, name)| Choice::new(*id, name.as_str(), filter.node_id));
         let sites = names
             .sites
             .iter()
-            .map(|(id, name)| choice(*id, name.as_str(), filter.site_id));
+            .map(|(id, name)| Choice::new(*id, name.as_str(), filter.site_id));
         Self {
             is_any: *filter != JobFilter::default(),
-            and: if address.contains('?') { "&" } else { "?" },
+            and: and(&address),
             address,
             statuses: statuses.collect(),
             kinds: kinds.collect(),
@@ -128,28 +119,6 @@ impl FilterView {
             sites: with_gone(sites.collect(), filter.site_id),
         }
     }
-}
-
-fn choice<T: PartialEq + ToString>(id: T, name: &str, chosen: Option<T>) -> Choice {
-    Choice {
-        value: id.to_string(),
-        words: name.to_owned(),
-        is_chosen: chosen == Some(id),
-    }
-}
-
-/// What is chosen stays so, if nothing has this id any more.
-fn with_gone<T: ToString>(mut choices: Vec<Choice>, chosen: Option<T>) -> Vec<Choice> {
-    if let Some(id) = chosen
-        && !choices.iter().any(|choice| choice.is_chosen)
-    {
-        choices.push(Choice {
-            value: id.to_string(),
-            words: format!("gone ({})", id.to_string()),
-            is_chosen: true,
-        });
-    }
-    choices
 }
 
 /// A status of jobs, as it is chosen.

@@ -119,7 +119,12 @@ impl NodeRow {
     }
 }
 
-fn status_words(status: NodeStatus) -> &'static str {
+/// Whether nodes of this status are listed.
+pub(crate) fn is_listed(status: NodeStatus) -> bool {
+    status != NodeStatus::Decommissioned
+}
+
+pub(super) fn status_words(status: NodeStatus) -> &'static str {
     match status {
         NodeStatus::Provisioning => "Provisioning",
         NodeStatus::Active => "Active",

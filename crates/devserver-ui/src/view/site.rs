@@ -2,7 +2,7 @@
 
 use domain_kernel::Timestamp;
 use serde::Serialize;
-use sites_domain::{Backup, Environment, EnvironmentStatus, Site, SiteStatus};
+use sites_domain::{Environment, EnvironmentStatus, Site, SiteStatus};
 
 use super::environment::{NodeLink, Preview};
 use super::job_line::JobLine;
@@ -59,7 +59,8 @@ pub(crate) struct SiteRow {
 pub(crate) struct RowParts {
     pub(crate) environment: Option<Environment>,
     pub(crate) node: Option<NodeLink>,
-    pub(crate) newest_backup: Option<Backup>,
+    /// When the newest backup that is complete was completed.
+    pub(crate) newest_backup: Option<Timestamp>,
     pub(crate) job: Option<JobLine>,
 }
 
@@ -73,16 +74,14 @@ impl SiteRow {
             wordpress_version: environment.and_then(|known| known.wordpress_version.clone()),
             is_active,
             can_copy: is_active && site.status == SiteStatus::Active,
-            newest_backup: parts
-                .newest_backup
-                .map(|backup| When::new(backup.completed_at.unwrap_or(backup.created_at), now)),
+            newest_backup: parts.newest_backup.map(|at| When::new(at, now)),
             node: parts.node,
             job: parts.job,
         }
     }
 }
 
-const fn status_words(status: SiteStatus) -> &'static str {
+pub(super) const fn status_words(status: SiteStatus) -> &'static str {
     match status {
         SiteStatus::Creating => "Being created",
         SiteStatus::Active => "Active",

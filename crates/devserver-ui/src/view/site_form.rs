@@ -118,15 +118,27 @@ pub(crate) enum Asked {
     /// Whether a backup is given up.
     DeleteBackup { backup: BackupRow },
     /// Whether an environment is removed, by its slug.
-    DeleteEnvironment { is_lost: bool, is_resting: bool },
+    DeleteEnvironment {
+        is_lost: bool,
+        is_resting: bool,
+        typed: TypedDeletion,
+    },
     /// Whether the site is removed, by its slug.
     Delete {
         is_lost: bool,
         is_resting: bool,
         environments: Vec<String>,
+        typed: TypedDeletion,
     },
     /// Whether the WordPress login is shown, and the login where it was asked for.
     Login { login: Option<LoginShown> },
+}
+
+/// What was typed and ticked to confirm a deletion.
+#[derive(Default, Serialize)]
+pub(crate) struct TypedDeletion {
+    pub(crate) confirm: String,
+    pub(crate) abandon: bool,
 }
 
 /// A WordPress login, shown once.

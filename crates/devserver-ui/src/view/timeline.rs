@@ -37,17 +37,16 @@ pub(crate) struct Timeline {
     bottom: f64,
     axis_y: f64,
     lanes: Vec<Lane>,
-    bands: Vec<Bar>,
     ticks: Vec<Tick>,
     /// The same in words.
     words: String,
 }
 
-/// A step.
+/// A step, or the waits between steps.
 #[derive(Serialize)]
 struct Lane {
     title: String,
-    /// How long it was at work in all.
+    /// How long it was at work in all; where it was not, why.
     took: String,
     label_y: f64,
     /// Above it runs a line.
@@ -60,6 +59,8 @@ struct Lane {
 #[derive(Serialize)]
 struct Bar {
     kind: &'static str,
+    /// It is hatched.
+    is_wait: bool,
     title: String,
     x: f64,
     y: f64,
@@ -85,26 +86,45 @@ impl Timeline {
                 names.push((&run.step, &run.step));
             }
         }
-        let lanes: Vec<Lane> = (names.iter().enumerate())
-            .map(|(at, (name, title))| lane(course, &scale, TOP + LANE * at as f64, name, title))
-            .collect();
+        let mut lanes: Vec<Lane> = Vec::with_capacity(names.len() + 1);
+        lanes.extend(waits(kind, course, &scale));
+        for (name, title) in names {
+            lanes.push(lane(course, &scale, TOP + LANE * lanes.len() as f64, name, title));
+        }
         let bottom = TOP + LANE * lanes.len() as f64;
-        let of_all = course
-            .waits
-            .iter()
-            .filter(|wait| !matches!(wait.why, Why::Outside { .. }));
-        let bands = of_all.map(|wait| scale.bar("wait", waited(kind, wait), wait.from, wait.to, 0.0, bottom));
         Self {
             width: WIDTH,
             height: bottom + AXIS,
             bottom,
             axis_y: bottom + 18.0,
-            bands: bands.collect(),
             ticks: scale.ticks(),
             words: in_words(kind, course),
             lanes,
         }
     }
+}
+
+/// The waits in which no step was at work, where they are long enough to be seen.
+fn waits(kind: JobKind, course: &Course, scale: &Scale) -> Option<Lane> {
+    let between = |wait: &&Waited| !matches!(wait.why, Why::Outside { .. }) && can_be_seen(wait);
+    let waits: Vec<&Waited> = course.waits.iter().filter(between).collect();
+    let took = waits.iter().map(|wait| wait.to.since(wait.from)).sum();
+    let bars = waits
+        .iter()
+        .map(|wait| scale.bar("wait", waited(kind, wait), wait.from, wait.to, TOP + 20.0, 14.0));
+    (!waits.is_empty()).then(|| Lane {
+        title: "Waiting".to_owned(),
+        took: duration(took),
+        label_y: TOP + 14.0,
+        top: TOP,
+        bars: bars.collect(),
+        tasks: Vec::new(),
+    })
+}
+
+/// What nobody can see is not told either.
+fn can_be_seen(wait: &Waited) -> bool {
+    wait.to.since(wait.from) >= Duration::from_millis(50)
 }
 
 fn lane(course: &Course, scale: &Scale, top: f64, name: &str, title: &str) -> Lane {
@@ -145,7 +165,9 @@ fn lane(course: &Course, scale: &Scale, top: f64, name: &str, title: &str) -> La
     Lane {
         title: title.to_owned(),
         took: match of_step().count() {
-            0 => String::new(),
+            0 if !bars.is_empty() => String::new(),
+            0 if course.is_over => "not reached".to_owned(),
+            0 => "to come".to_owned(),
             _ => duration(of_step().map(|run| run.to.since(run.from)).sum()),
         },
         label_y: top + 14.0,
@@ -215,8 +237,7 @@ fn in_words(kind: JobKind, course: &Course) -> String {
         known.map_or(step.to_owned(), |(_, title)| (*title).to_owned())
     };
     let mut parts: Vec<(Timestamp, String)> = Vec::new();
-    // What nobody can see is not told either.
-    let seen = (course.waits.iter()).filter(|wait| wait.to.since(wait.from) >= Duration::from_millis(50));
+    let seen = course.waits.iter().filter(|wait| can_be_seen(wait));
     parts.extend(seen.map(|wait| (wait.from, waited(kind, wait))));
     parts.extend(course.runs.iter().map(|run| {
         let words = format!("{}, attempt {}: {}", title_of(&run.step), run.attempt, ended(run));
@@ -230,6 +251,15 @@ fn in_words(kind: JobKind, course: &Course) -> String {
     }
     if more > 0 {
         words.push_str(&format!(" And {more} more."));
+    }
+    let is_begun = |step: &str| {
+        let waited = |wait: &Waited| matches!(&wait.why, Why::Outside { step: of, .. } if of == step);
+        course.runs.iter().any(|run| run.step == step) || course.waits.iter().any(waited)
+    };
+    let left = steps_of(kind).iter().filter(|(name, _)| !is_begun(name));
+    let left: Vec<&str> = left.map(|(_, title)| *title).collect();
+    if course.is_over && !left.is_empty() {
+        words.push_str(&format!(" Not reached: {}.", left.join(", ")));
     }
     words
 }
@@ -257,6 +287,7 @@ impl Scale {
         let x = self.x(from);
         Bar {
             kind,
+            is_wait: matches!(kind, "wait" | "outside"),
             title,
             x: tenth(x),
             y,

@@ -27,6 +27,7 @@ impl When {
 #[derive(Serialize)]
 pub(crate) struct Since {
     iso: String,
+    exact: String,
     words: String,
 }
 
@@ -34,6 +35,7 @@ impl Since {
     pub(crate) fn new(begun: Timestamp, now: Timestamp) -> Self {
         Self {
             iso: begun.to_string(),
+            exact: format!("{} UTC", exact(begun)),
             words: duration(now.since(begun)),
         }
     }
@@ -57,13 +59,23 @@ fn seconds_of(moment: Timestamp) -> String {
 /// How long ago a moment was, or how far ahead it is.
 fn relative(moment: Timestamp, now: Timestamp) -> String {
     if moment > now.plus(Duration::from_secs(5)) {
-        return format!("in {}", rough(moment.since(now)));
+        return format!("in {}", rough(nearest(moment.since(now))));
     }
     let ago = now.since(moment);
     if ago < Duration::from_secs(5) {
         return "just now".to_owned();
     }
     format!("{} ago", rough(ago))
+}
+
+/// The nearest whole number of the unit that it is told in: what ends in 30 days does so a moment later, too.
+fn nearest(ahead: Duration) -> Duration {
+    let seconds = ahead.as_secs();
+    let unit = [86_400, 3600, 60]
+        .into_iter()
+        .find(|unit| seconds >= *unit)
+        .unwrap_or(1);
+    Duration::from_secs((seconds + unit / 2) / unit * unit)
 }
 
 fn rough(duration: Duration) -> String {
@@ -156,8 +168,19 @@ mod tests {
             let when = When::new(now.minus(Duration::from_secs(seconds)), now);
             assert_eq!(when.relative, words);
         }
+        let day = 86_400;
+        for (seconds, words) in [
+            (10, "in 10 seconds"),
+            (89, "in 1 minute"),
+            (90, "in 2 minutes"),
+            (3599, "in 1 hour"),
+            (day - 1, "in 1 day"),
+            (30 * day - 1, "in 30 days"),
+            (29 * day + day / 2 - 1, "in 29 days"),
+        ] {
+            assert_eq!(When::new(now.plus(Duration::from_secs(seconds)), now).relative, words);
+        }
         let ahead = When::new(now.plus(Duration::from_secs(90)), now);
-        assert_eq!(ahead.relative, "in 1 minute");
         assert_eq!(ahead.exact, "2030-01-31 12:01:30 UTC");
         assert_eq!(clock_time(now), "12:00:00");
     }

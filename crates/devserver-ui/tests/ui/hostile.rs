@@ -221,6 +221,38 @@ async fn a_hostile_site_and_what_is_known_of_it_are_shown_as_text() {
 }
 
 #[tokio::test]
+async fn a_name_of_200_characters_is_refused_and_shown_as_text() {
+    let panel = Panel::new().await;
+    let shop = panel.shop().await;
+    let (rest, end) = ("y".repeat(197 - NASTY.chars().count()), "END");
+    let name = format!("{NASTY}{rest}{end}");
+    assert_eq!(name.chars().count(), 200);
+    let typed = encoded(&name);
+    let id = shop.environment;
+    for (place, form) in [
+        ("/nodes".to_owned(), format!("acquisition_source=local&name={typed}")),
+        (
+            "/sites".to_owned(),
+            format!("name={typed}&slug=shop&admin_email=a%40example.test"),
+        ),
+        (
+            format!("{}/environments", shop.path()),
+            format!("source_environment_id={id}&name={typed}&slug=copy&type=staging"),
+        ),
+    ] {
+        let answer = panel.post(&place, &form).await;
+        assert_eq!(answer.status, 400, "{place}");
+        assert_harmless(&answer, 1);
+        // All of it is in the field, with why it was refused beside it.
+        answer.assert_has(&[
+            &format!("value=\"{SHOWN}{rest}{end}\""),
+            "1 to 100 characters",
+            "aria-invalid=\"true\"",
+        ]);
+    }
+}
+
+#[tokio::test]
 async fn what_was_typed_wrongly_into_the_forms_of_sites_comes_back_as_text() {
     let panel = Panel::new().await;
     let shop = panel.shop().await;

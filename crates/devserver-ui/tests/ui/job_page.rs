@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain_kernel::{EnvironmentId, JobErrorCode, JobId, NodeId, SiteId};
+use domain_kernel::{Clock, EnvironmentId, JobErrorCode, JobId, NodeId, SiteId};
 use jobs::{
     Failure, JobKind, JobStatus, JobStore, LogStream, NewEvent, NewJob, Outcome, StepStatus, TaskProgress, TaskStatus,
 };
@@ -33,7 +33,7 @@ async fn a_waiting_job_says_what_it_works_on_and_offers_to_cancel_it() {
     page.assert_has(&[
         "<h1>Provisioning</h1>",
         &format!("Node <a href=\"/nodes/{node}\"><bdi>shop-host</bdi></a>"),
-        "attempt 1 of 3",
+        "Attempt 1 of 3",
         &format!("href=\"/jobs/{job}?confirm=cancel\" data-opens-dialog"),
         &format!("data-job=\"{job}\""),
         &format!("data-here=\"/jobs/{job}\""),
@@ -90,7 +90,7 @@ async fn a_running_job_shows_its_step_and_its_log() {
     panel.tell(&claim, task("Start nginx", TaskStatus::Started, None)).await;
     let page = panel.get(&format!("/jobs/{job}")).await;
     page.assert_has(&[
-        "step 1 of 6: Get the machine",
+        "Step 1 of 6: Get the machine",
         "data-running-since",
         "one line",
         &format!("data-key=\"line-{seq}\" data-kind=\"task\" data-status=\"changed\""),
@@ -128,6 +128,110 @@ async fn what_it_waits_for_stands_there_with_the_line_to_copy() {
 }
 
 #[tokio::test]
+async fn a_job_between_two_attempts_says_when_the_next_one_starts_and_why_the_last_one_failed() {
+    let panel = Panel::new().await;
+    let (node, job) = panel.create_node("n").await;
+    let claim = panel.claim().await;
+    panel.jobs.step_started(&claim, 0, "acquire").await.unwrap();
+    let failure = Failure::new(JobErrorCode::LocalAcquisitionFailed, "once");
+    let run_after = panel.clock.now().plus(Duration::from_secs(40));
+    let retry = Outcome::Retry { failure, run_after };
+    panel.settle(&claim, node, retry, NodeStatus::Provisioning).await;
+    let page = panel.get(&format!("/jobs/{job}")).await;
+    page.assert_has(&[
+        "waiting for its next attempt",
+        "The next attempt starts <time datetime=\"2030-01-01T00:00:40Z\" title=\"2030-01-01 00:00:40 UTC\" \
+         data-relative>in 40 seconds</time>.",
+        "Why the last attempt failed:",
+        "LOCAL_ACQUISITION_FAILED",
+    ]);
+    assert!(!page.has("data-key=\"turn\""), "it waits for the time alone: {page:?}");
+    panel.clock.advance(Duration::from_secs(40));
+    let page = panel.get(&format!("/jobs/{job}")).await;
+    assert!(!page.has("The next attempt starts"), "{page:?}");
+    page.assert_has(&["It is next and starts in a moment."]);
+}
+
+#[tokio::test]
+async fn a_job_that_waits_says_which_job_it_waits_for() {
+    let panel = Panel::new().await;
+    let (node, _) = panel.active_node("shop-host").await;
+    panel.make_ready(node);
+    let first = panel.create_site("First", node).await;
+    let second = panel.create_site("Second", node).await;
+    let waits = format!("/jobs/{}", second.job_id);
+    panel
+        .get(&waits)
+        .await
+        .assert_has(&["It is next and starts in a moment."]);
+    let claim = panel.claim().await;
+    assert_eq!(claim.job_id, first.job_id);
+    panel.clock.advance(Duration::from_secs(12));
+    panel.get(&waits).await.assert_has(&[&format!(
+        "Another job is at work on the same node: <a href=\"/jobs/{}\">New site</a>, for <time \
+         datetime=\"2030-01-01T00:00:00Z\" title=\"since 2030-01-01 00:00:00 UTC\" \
+         data-running-since=\"2030-01-01T00:00:00Z\">12 s</time>. This one starts after it.",
+        first.job_id
+    )]);
+    let at_work = panel.get(&format!("/jobs/{}", first.job_id)).await;
+    assert!(!at_work.has("data-key=\"turn\""), "{at_work:?}");
+    // Of two jobs of one site it is the site.
+    let copy = NewJob::on_environment(JobKind::BackupCreate, node, first.site_id, first.environment_id, 3);
+    let copy = panel.jobs.enqueue(copy);
+    let page = panel.get(&format!("/jobs/{copy}")).await;
+    page.assert_has(&["Another job is at work on the same site:"]);
+    // One that is to end waits for nothing.
+    panel.post(&format!("/jobs/{copy}/cancel"), "").await;
+    let page = panel.get(&format!("/jobs/{copy}")).await;
+    page.assert_has(&["being cancelled"]);
+    assert!(!page.has("data-key=\"turn\""), "{page:?}");
+}
+
+#[tokio::test]
+async fn a_job_that_nothing_holds_up_waits_for_a_worker() {
+    let panel = Panel::new().await;
+    for (running, words) in [(1, "1 is now</a>."), (2, "2 are now</a>.")] {
+        panel.create_node("at work").await;
+        panel.claim().await;
+        let (node, job) = panel.create_node("waits").await;
+        let page = panel.get(&format!("/jobs/{job}")).await;
+        page.assert_has(&[
+            "It waits until fewer jobs are at work: <a href=\"/jobs?status=running\">",
+            words,
+        ]);
+        assert!(!page.has("Another job"), "{running}: {page:?}");
+        let claim = panel.claim().await;
+        panel.settle(&claim, node, Outcome::Succeeded, NodeStatus::Active).await;
+    }
+}
+
+#[tokio::test]
+async fn the_kind_is_told_in_words_and_for_programs() {
+    let panel = Panel::new().await;
+    let (_, job) = panel.create_node("n").await;
+    panel.get(&format!("/jobs/{job}")).await.assert_has(&[
+        "<a href=\"/jobs?kind=node_provision\">Provisioning of a node</a>",
+        "in the API <code>node_provision</code>",
+    ]);
+}
+
+#[tokio::test]
+async fn one_line_is_told_as_one() {
+    let panel = Panel::new().await;
+    let (_, job) = panel.create_node("n").await;
+    let claim = panel.claim().await;
+    panel.tell(&claim, line("only this")).await;
+    panel
+        .get(&format!("/jobs/{job}"))
+        .await
+        .assert_has(&["1 line. Times in UTC."]);
+    panel
+        .get(&format!("/jobs/{job}?q=only"))
+        .await
+        .assert_has(&["1 of 1 line contains <q>"]);
+}
+
+#[tokio::test]
 async fn a_failed_job_says_why_and_what_to_do_and_can_be_asked_for_again() {
     let panel = Panel::new().await;
     let (_, job) = panel.failed_node("n", "`multipass` is not on the PATH").await;
@@ -144,7 +248,7 @@ async fn a_failed_job_says_why_and_what_to_do_and_can_be_asked_for_again() {
     let answer = panel.post(&format!("/jobs/{job}/retry"), "").await;
     let next = answer.location().to_owned();
     assert_ne!(next, format!("/jobs/{job}"));
-    panel.get(&next).await.assert_has(&["attempt 1 of 3", "waiting"]);
+    panel.get(&next).await.assert_has(&["Attempt 1 of 3", "waiting"]);
     // What came after it was decided on what it left: it is not asked for again.
     let page = panel.get(&format!("/jobs/{job}")).await;
     assert!(!page.has("/retry\""), "{page:?}");
@@ -270,7 +374,7 @@ async fn a_long_log_shows_its_newest_thousand_lines_and_is_searched_beyond_them(
     page.assert_has(&["line 1199.", "line 200.", "The newest lines;"]);
     assert!(!page.has("line 199."), "only the newest");
     let page = panel.get(&format!("/jobs/{job}?q=line%207.")).await;
-    page.assert_has(&["1 of 1200 lines contain", "line 7."]);
+    page.assert_has(&["1 of 1200 lines contains", "line 7."]);
     let page = panel.get(&format!("/jobs/{job}?q=line")).await;
     page.assert_has(&["1200 of 1200 lines contain", "The newest 1000 are shown."]);
     let text = panel.get(&format!("/jobs/{job}?as=text")).await;

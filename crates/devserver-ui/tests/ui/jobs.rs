@@ -88,7 +88,7 @@ async fn the_filter_shows_what_was_chosen_and_nothing_else() {
         }
     }
     let page = panel.get("/jobs?status=cancelled").await;
-    page.assert_has(&["No such jobs", "<a href=\"/jobs\">Show all jobs</a>"]);
+    page.assert_has(&["No matching jobs", "<a href=\"/jobs\">Show all jobs</a>"]);
     let page = panel.get(&format!("/jobs?status=failed&node_id={failed}")).await;
     page.assert_has(&[
         "<option value=\"failed\" selected>Failed</option>",

@@ -160,11 +160,27 @@ async fn a_node_that_was_never_looked_at_says_when_it_will_be() {
     let page = panel.get(&place(node)).await;
     page.assert_has(&[
         "It was not looked at yet.",
-        "None. Sites live on nodes that are ready.",
+        "None yet. They are made on <a href=\"/sites\">the page of sites</a>, on nodes that are ready.",
         &format!("href=\"/jobs/{job}?confirm=cancel\" data-opens-dialog"),
-        "None yet. Jobs of the node and of sites on it will stand here.",
+        "None yet. Other jobs of the node and those of sites on it will stand here.",
     ]);
     assert!(!page.has("/check\"") && !page.has("<table"));
+    page.assert_has(&["Its status is provisioning: wait for the end of its job."]);
+}
+
+#[tokio::test]
+async fn a_failed_node_that_was_never_looked_at_is_not_told_to_wait() {
+    let panel = Panel::new().await;
+    let (node, _) = panel.failed_node("first", "no").await;
+    let page = panel.get(&place(node)).await;
+    page.assert_has(&[
+        "It was not looked at. The newest job says why it did not come to that: retry it, or delete the node.",
+        "Its status is failed: see why its last job did not succeed, then retry it, or delete the node.",
+        "where that did not succeed, retry it.",
+    ]);
+    for untrue in ["Wait for its", "wait for the end", "looked at yet"] {
+        assert!(!page.has(untrue), "{untrue} in {}", page.body);
+    }
 }
 
 #[tokio::test]
@@ -207,7 +223,7 @@ async fn jobs_of_the_node_and_of_its_sites_are_listed_newest_first_without_the_o
     panel.make_ready(node);
     let site = panel.create_site("Shop", node).await;
     let page = panel.get(&place(node)).await;
-    let (above, list) = page.body.split_once("Earlier jobs").unwrap();
+    let (above, list) = page.body.split_once("Other jobs").unwrap();
     assert!(above.contains(&format!("id=\"job-{}\"", claim.job_id)));
     let ids: Vec<_> = list
         .split("<li data-key=\"")

@@ -29,8 +29,8 @@ async fn an_empty_list_teaches_the_next_step_and_offers_two_ways_to_create() {
         .filter_map(|button| button.split("</button>").next());
     let creating: Vec<_> = buttons.filter(|button| button.contains("Create ")).collect();
     assert_eq!(creating.len(), 2);
-    assert!(creating[0].ends_with(">Create Local Node") && !creating[0].contains(" disabled"));
-    assert!(creating[1].ends_with(">Create Remote Node") && !creating[1].contains(" disabled"));
+    assert!(creating[0].ends_with(">Create Local Node") && !creating[0].contains("disabled"));
+    assert!(creating[1].ends_with(">Create Remote Node") && !creating[1].contains("disabled"));
     assert!(!page.has("data-nodes"), "an empty list");
 }
 
@@ -47,8 +47,15 @@ async fn an_unavailable_provider_says_why_and_what_to_run_before_anything_is_sen
         "<code>multipass</code> is not on the PATH.",
         "Install it with <code>snap install multipass</code>.",
         "LOCAL_PROVIDER_UNAVAILABLE",
-        "aria-describedby=\"local-obstacle\" disabled>Create Local Node",
+        "aria-describedby=\"local-obstacle\" aria-disabled=\"true\">Create Local Node",
     ]);
+    // The button can be reached and read; a form that is sent nevertheless is answered by the same reason.
+    let answer = panel.post("/nodes", "acquisition_source=local").await;
+    assert_eq!(answer.status, 409);
+    answer.assert_has(&[
+        "Not possible on this host now. <code>multipass</code> is not on the PATH. Next: Install it with",
+    ]);
+    assert!(panel.nodes.all().is_empty());
 }
 
 #[tokio::test]
@@ -172,7 +179,7 @@ async fn a_row_tells_of_a_job_at_work_and_leaves_its_log_to_the_jobs_page() {
         "data-job-status=\"running\"",
         "step 2 of 6: Add Pressluft&#39;s SSH key",
         "data-running-since=\"2030-01-01T00:00:00Z\"",
-        "The node is not active. Wait for its running job, or provision it again. Its status is provisioning.",
+        "Its status is provisioning: wait for the end of its job.",
         "node_status_not_active",
         "data-say=\"node-",
         ">first: Provisioning, not ready.</span>",

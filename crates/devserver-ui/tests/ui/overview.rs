@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use domain_kernel::{Clock, JobErrorCode};
+use domain_kernel::{Clock, JobErrorCode, JobId};
 use jobs::{Failure, JobKind, JobStore, NewJob, Outcome};
 use nodes_domain::{Guidance, NodeStatus, ReasonCode};
-use sites_domain::{BackupScope, Change, EnvironmentStatus, SiteStatus};
+use sites_domain::{BackupScope, Change, EnvironmentStatus, SiteStatus, SiteStore};
 
 use crate::panel::Panel;
 use crate::site_support::{Shop, text_of};
@@ -21,12 +21,17 @@ impl Panel {
         text_of(&page.body)
     }
 
-    /// A job on a shop's production environment that has ended.
-    async fn ended(&self, shop: Shop, kind: JobKind, outcome: Outcome) {
-        self.jobs
-            .enqueue(NewJob::on_environment(kind, shop.node, shop.site, shop.environment, 3));
+    /// A job on a shop's production environment that has ended; its id.
+    async fn ended(&self, shop: Shop, kind: JobKind, outcome: Outcome) -> JobId {
+        let job = NewJob::on_environment(kind, shop.node, shop.site, shop.environment, 3);
+        let id = self.jobs.enqueue(job);
         let claim = self.claim().await;
         self.jobs.finish(&claim, &outcome).await.unwrap();
+        id
+    }
+
+    async fn change(&self, changes: Vec<Change>) {
+        SiteStore::apply(&*self.site_rows, vec![], changes, None).await.unwrap();
     }
 }
 
@@ -67,7 +72,23 @@ async fn a_fresh_installation_teaches_the_next_step() {
         &["No node is active yet. Follow how it is set up", "0 running, 1 waiting"],
     );
     let claim = panel.claim().await;
-    panel.settle(&claim, node, Outcome::Succeeded, NodeStatus::Active).await;
+    panel.settle(&claim, node, failed(), NodeStatus::Failed).await;
+    let page = panel.get("/").await;
+    page.assert_has(&[&format!("href=\"/nodes/{node}\"><bdi>web-1</bdi></a> failed.")]);
+    let text = text_of(&page.body);
+    assert_has(
+        &text,
+        &["No node can take a site: web-1 failed. Its page says why and what to do."],
+    );
+    assert!(!page.has("data-done"), "{}", page.body);
+    assert!(!text.contains("Follow how it is set up"), "{text}");
+    let mut mended = panel.nodes.get(node);
+    mended.status = NodeStatus::Active;
+    panel.nodes.put(mended);
+    assert_has(
+        &panel.overview().await,
+        &["No node can take a site: web-1 is not ready."],
+    );
     panel.make_ready(node);
     let page = panel.get("/").await;
     page.assert_has(&["href=\"/sites\">Create a site</a>", "data-done"]);
@@ -122,7 +143,7 @@ async fn a_node_that_is_not_active_and_ready_is_told_with_its_reason_and_what_to
     assert_has(
         &text_of(&page.body),
         &[
-            "4 things need attention.",
+            "3 things need attention.",
             "Nodes 3",
             "web-1 Unreachable",
             "The machine does not answer SSH. Seen: no route. node_unreachable",
@@ -131,9 +152,7 @@ async fn a_node_that_is_not_active_and_ready_is_told_with_its_reason_and_what_to
             "missing or stopped on the machine. Missing: nginx. runtime_missing",
             "Next: Provision the node again.",
             "web-3 Failed",
-            "Jobs that failed in the last 7 days 1",
-            "Provisioning: web-3",
-            "The local provider cannot run on this host. LOCAL_PROVIDER_UNAVAILABLE",
+            "Provisioning of web-3 failed just now. The local provider cannot run on this host. LOCAL_PROVIDER_UNAVAILABLE",
             "Next: Run pressluft doctor",
             "Nodes3 1 active",
         ],
@@ -146,10 +165,8 @@ async fn failed_sites_environments_and_jobs_lead_to_where_they_are_put_right() {
     let shop = panel.shop().await;
     let staging = panel.staging(shop, "Staging", "staging").await;
     panel.ended(shop, JobKind::BackupCreate, failed()).await;
-    let change = Change::EnvironmentStatus(staging.environment_id, EnvironmentStatus::Failed);
-    sites_domain::SiteStore::apply(&*panel.site_rows, vec![], vec![change], None)
-        .await
-        .unwrap();
+    let fails = Change::EnvironmentStatus(staging.environment_id, EnvironmentStatus::Failed);
+    panel.change(vec![fails]).await;
     let page = panel.get("/").await;
     page.assert_has(&[
         &format!("href=\"{}\"", shop.path()),
@@ -167,16 +184,48 @@ async fn failed_sites_environments_and_jobs_lead_to_where_they_are_put_right() {
     // What a later job made up for is no concern any more.
     panel.ended(shop, JobKind::BackupCreate, Outcome::Succeeded).await;
     assert_has(&panel.overview().await, &["One thing needs attention."]);
+}
 
-    let mut site = panel.site_rows.find_site(shop.site).unwrap();
-    site.status = SiteStatus::Failed;
-    panel.site_rows.put_site(site);
-    let text = panel.overview().await;
-    assert_has(&text, &["Failed sites 1", "If it works again, reset it."]);
-    assert!(
-        !text.contains("Failed environments"),
-        "they are told by their site: {text}"
+#[tokio::test]
+async fn a_failed_site_is_one_concern_with_the_job_that_it_failed_by_until_it_works_again() {
+    let panel = Panel::new().await;
+    let shop = panel.shop().await;
+    let staging = panel.staging(shop, "Staging", "staging").await;
+    let job = panel.ended(shop, JobKind::SiteDelete, failed()).await;
+    panel
+        .change(vec![
+            Change::EnvironmentStatus(staging.environment_id, EnvironmentStatus::Failed),
+            Change::EnvironmentStatus(shop.environment, EnvironmentStatus::Failed),
+            Change::SiteStatus(shop.site, SiteStatus::Deleting),
+            Change::SiteStatus(shop.site, SiteStatus::Failed),
+        ])
+        .await;
+    let page = panel.get("/").await;
+    page.assert_has(&[&format!("href=\"/jobs/{job}\"")]);
+    let text = text_of(&page.body);
+    assert_has(
+        &text,
+        &[
+            "One thing needs attention.",
+            "Failed sites 1",
+            "Deletion of a site of Corner shop failed just now. The backup storage did not take or give a backup. \
+             BACKUP_STORAGE_FAILED",
+            "On its page it can be retried, and reset if it works again.",
+        ],
     );
+    for told_by_the_site in ["Failed environments", "Jobs that failed"] {
+        assert!(!text.contains(told_by_the_site), "{text}");
+    }
+
+    panel.clock.advance(HOUR);
+    panel
+        .change(vec![
+            Change::EnvironmentStatus(staging.environment_id, EnvironmentStatus::Active),
+            Change::EnvironmentStatus(shop.environment, EnvironmentStatus::Active),
+            Change::SiteStatus(shop.site, SiteStatus::Active),
+        ])
+        .await;
+    assert_has(&panel.overview().await, &["Nothing needs attention."]);
 }
 
 #[tokio::test]
@@ -196,7 +245,7 @@ async fn a_site_without_a_recent_backup_offers_one() {
     )]);
     let none = [
         "Sites without a backup of the last 7 days 1",
-        "Nothing of it is backed up.",
+        "There is no backup of it as it is now.",
         "Backups0 none yet",
     ];
     assert_has(&text_of(&page.body), &none);
@@ -210,6 +259,14 @@ async fn a_site_without_a_recent_backup_offers_one() {
     panel.site_rows.put_backup(backup);
     let old = ["newest 7 days ago", "Its newest backup is older than 7 days."];
     assert_has(&panel.overview().await, &old);
+    panel.put_backup(shop, shop.environment, BackupScope::Db);
+    let part = [
+        "One thing needs attention.",
+        "Its files were not backed up in the last 7 days.",
+    ];
+    assert_has(&panel.overview().await, &part);
+    panel.put_backup(shop, shop.environment, BackupScope::Files);
+    assert_has(&panel.overview().await, &["Nothing needs attention."]);
 }
 
 #[tokio::test]
@@ -220,12 +277,25 @@ async fn ten_of_a_kind_are_shown_and_the_rest_is_counted() {
     }
     let page = panel.get("/").await;
     assert_eq!(page.body.matches("id=\"attention-node-").count(), 10);
+    assert!(!page.has("attention-jobs"), "each is told by its node");
+    page.assert_has(&["3 more: <a href=\"/nodes?attention=true\">all nodes that need attention</a>"]);
+    assert_has(&text_of(&page.body), &["13 things need attention.", "Nodes13 0 active"]);
+
+    let panel = Panel::new().await;
+    let shop = panel.shop().await;
+    for count in 0..12 {
+        let staging = panel
+            .staging(shop, &format!("Copy {count}"), &format!("copy-{count}"))
+            .await;
+        let job = NewJob::on_environment(JobKind::BackupCreate, shop.node, shop.site, staging.environment_id, 3);
+        panel.jobs.enqueue(job);
+        let claim = panel.claim().await;
+        panel.jobs.finish(&claim, &failed()).await.unwrap();
+    }
+    let page = panel.get("/").await;
     assert_eq!(page.body.matches("id=\"attention-job-").count(), 10);
-    page.assert_has(&[
-        "3 more: <a href=\"/nodes\">all nodes</a>",
-        "3 more: <a href=\"/jobs?status=failed\">all failed jobs</a>",
-    ]);
-    assert_has(&text_of(&page.body), &["26 things need attention.", "Nodes13 0 active"]);
+    page.assert_has(&["2 more: <a href=\"/jobs?status=failed\">all failed jobs</a>"]);
+    assert_has(&text_of(&page.body), &["12 things need attention."]);
 }
 
 #[tokio::test]

@@ -243,7 +243,7 @@ async fn a_server_without_a_remote_provider_says_so_and_makes_nothing() {
     let page = panel.get("/nodes").await;
     page.assert_has(&[
         "Not possible on this host now.</strong> This server was built without a provider of remote nodes.",
-        "aria-describedby=\"remote-obstacle\" disabled>Create Remote Node",
+        "aria-describedby=\"remote-obstacle\" aria-disabled=\"true\">Create Remote Node",
         "aria-describedby=\"local-what\">Create Local Node",
     ]);
     assert!(input(&page, "remote-hostname").contains(" disabled"));
@@ -268,7 +268,7 @@ async fn a_remote_provider_that_cannot_work_says_why_and_leaves_local_nodes_alon
     panel.get("/nodes").await.assert_has(&[
         "<code>ssh</code> is not on the PATH.",
         "Install <code>openssh-client</code>.",
-        "aria-describedby=\"remote-obstacle\" disabled>Create Remote Node",
+        "aria-describedby=\"remote-obstacle\" aria-disabled=\"true\">Create Remote Node",
         "aria-describedby=\"local-what\">Create Local Node",
     ]);
 }

@@ -177,12 +177,18 @@ async fn deleting_says_what_will_be_destroyed_and_asks_first() {
 #[tokio::test]
 async fn a_node_that_a_job_works_on_is_not_deleted() {
     let panel = Panel::new().await;
-    let (node, _) = panel.create_node("first").await;
+    let (node, job) = panel.create_node("first").await;
     panel.claim().await;
     let ask = panel.get(&format!("/nodes/{node}?confirm=delete")).await;
-    assert!(ask.has("A job works on this node.") && !ask.has("Delete this node"));
+    ask.assert_has(&[&format!(
+        "A job works on this node: <a href=\"/jobs/{job}\">Provisioning</a>, running. Wait"
+    )]);
+    assert!(!ask.has("Delete this node"));
     let answer = panel.post(&format!("/nodes/{node}/delete"), "").await;
     assert_eq!(answer.status, 409);
+    answer.assert_has(&[&format!(
+        "<p>Its job: <a href=\"/jobs/{job}\">Provisioning</a>, running.</p>"
+    )]);
     assert_eq!(panel.nodes.get(node).status, NodeStatus::Provisioning);
 }
 

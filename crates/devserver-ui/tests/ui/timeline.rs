@@ -56,16 +56,17 @@ async fn every_attempt_and_every_wait_is_drawn_to_scale() {
     // 940 pixels are 100 s, 10 pixels in from the edge.
     let page = panel.get(&format!("/jobs/{job}")).await;
     page.assert_has(&[
-        "<rect data-run=\"wait\" x=\"10.0\" y=\"0.0\" width=\"94.0\"",
+        ">Waiting<tspan class=\"lane-took\" dx=\"8\">30 s</tspan>",
+        "data-run=\"wait\" x=\"10.0\" y=\"26.0\" width=\"94.0\"",
         "<title>Waited 10 s for its turn</title>",
-        "<rect data-run=\"wait\" x=\"292.0\" y=\"0.0\" width=\"188.0\"",
+        "data-run=\"wait\" x=\"292.0\" y=\"26.0\" width=\"188.0\"",
         "<title>Waited 20 s before attempt 2</title>",
-        "data-run=\"failed\" x=\"104.0\" y=\"26.0\" width=\"188.0\"",
+        "data-run=\"failed\" x=\"104.0\" y=\"74.0\" width=\"188.0\"",
         "<title>Get the machine, attempt 1: failed after 20 s, from 00:00:10 to 00:00:30 UTC</title>",
-        "data-run=\"succeeded\" x=\"480.0\" y=\"26.0\" width=\"94.0\"",
+        "data-run=\"succeeded\" x=\"480.0\" y=\"74.0\" width=\"94.0\"",
         // A running step goes on to now, which is the end of the axis.
-        "data-run=\"running\" x=\"574.0\" y=\"74.0\" width=\"376.0\"",
-        "data-task=\"changed\" x=\"122.8\" y=\"43.0\" width=\"74.7\"",
+        "data-run=\"running\" x=\"574.0\" y=\"122.0\" width=\"376.0\"",
+        "data-task=\"changed\" x=\"122.8\" y=\"91.0\" width=\"74.7\"",
         "<title>Unpack: changed, 8.0 s</title>",
         "text-anchor=\"middle\">1 min 30 s</text>",
         "text-anchor=\"start\">0 s</text>",
@@ -78,8 +79,11 @@ async fn every_attempt_and_every_wait_is_drawn_to_scale() {
     ]);
     assert!(!page.has("Not needed:"), "what was skipped took no time");
     assert!(!page.has("style="), "{page:?}");
-    // Each step of the kind has a lane.
-    assert_eq!(page.body.matches("<g class=\"lane\">").count(), 6);
+    // The waits have a lane, and each step of the kind; what has not begun is empty.
+    assert_eq!(page.body.matches("<g class=\"lane\"").count(), 7);
+    assert_eq!(page.body.matches("dx=\"8\">to come</tspan>").count(), 4);
+    assert_eq!(page.body.matches("<g class=\"lane\" data-empty>").count(), 4);
+    assert_eq!(page.body.matches("fill=\"url(#hatch)\"").count(), 2);
 }
 
 #[tokio::test]
@@ -142,7 +146,16 @@ async fn a_cancelled_job_ends_its_open_step() {
     panel.settle(&claim, node, Outcome::Cancelled, NodeStatus::Failed).await;
     panel.clock.advance(seconds(100));
     let page = panel.get(&format!("/jobs/{job}")).await;
-    page.assert_has(&["attempt 1: cancelled after 4.0 s", "Timeline of 4.0 s."]);
+    page.assert_has(&[
+        "attempt 1: cancelled after 4.0 s",
+        "Timeline of 4.0 s.",
+        " Not reached: Add Pressluft&#39;s SSH key, Wait for SSH, Install what sites need, Keep an image for the next node, \
+         Prove that it is ready.\"",
+    ]);
+    // It did not wait long enough to be seen: nothing is hatched, and the steps that were not reached are empty.
+    assert!(!page.has("url(#hatch)"), "{page:?}");
+    assert_eq!(page.body.matches("dx=\"8\">not reached</tspan>").count(), 5);
+    assert_eq!(page.body.matches("<g class=\"lane\" data-empty>").count(), 5);
 }
 
 #[tokio::test]

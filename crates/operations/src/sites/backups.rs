@@ -102,16 +102,9 @@ impl SitesService {
         Ok(self.deps.sites.backups(&filter, page).await?)
     }
 
-    /// The newest completed backup of an environment.
-    pub async fn newest_backup(&self, environment_id: EnvironmentId) -> Result<Option<Backup>, UseCaseError> {
-        let filter = BackupFilter {
-            environment_id: Some(environment_id),
-            status: Some(BackupStatus::Completed),
-            ..BackupFilter::default()
-        };
-        let page = PageRequest { limit: 1, after: None };
-        let newest = self.deps.sites.backups(&filter, &page).await?;
-        Ok(newest.items.into_iter().next())
+    /// When the newest completed backup of each of these environments that has one was completed.
+    pub async fn newest_backups(&self, ids: &[EnvironmentId]) -> Result<Vec<(EnvironmentId, Timestamp)>, UseCaseError> {
+        Ok(self.deps.sites.newest_backups(ids).await?)
     }
 
     /// One backup.

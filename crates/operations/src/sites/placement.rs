@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain_kernel::NodeId;
 use jobs::PageRequest;
-use nodes_domain::{Node, NodeStatus, Readiness, readiness};
+use nodes_domain::{Node, NodeFilter, NodeStatus, Readiness, readiness};
 
 use super::SitesService;
 use crate::UseCaseError;
@@ -56,15 +56,18 @@ impl SitesService {
     }
 
     async fn active_nodes(&self) -> Result<Vec<Node>, UseCaseError> {
+        let filter = NodeFilter {
+            status: Some(NodeStatus::Active),
+            ..NodeFilter::default()
+        };
         let mut active = Vec::new();
         let mut page = PageRequest {
             limit: 100,
             after: None,
         };
         loop {
-            let found = self.deps.node_store.nodes(false, &page).await?;
-            let of_page = found.items.into_iter();
-            active.extend(of_page.filter(|node| node.status == NodeStatus::Active));
+            let found = self.deps.node_store.nodes(&filter, &page).await?;
+            active.extend(found.items);
             match found.next {
                 Some(next) => page.after = Some(next),
                 None => return Ok(active),

@@ -165,8 +165,8 @@ impl SitesService {
             return Ok(());
         }
         Err(UseCaseError::Conflict(
-            "`abandon` is for a node that is gone for good; this one is not known to be. Delete without it, which removes what is \
-             on the node."
+            "That `Its node is gone for good` (`abandon` in the API) can be said of a node that is unreachable or failed; this \
+             one is not. Delete without it, which removes what is on the node."
                 .to_owned(),
         ))
     }

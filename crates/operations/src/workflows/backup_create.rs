@@ -9,7 +9,7 @@ use jobs::{
     Claim, Job, JobFilter, JobKind, JobStatus, JobView, Outcome, PageRequest, Step, StepContext, StepError, StoreError,
     Workflow,
 };
-use sites_domain::{BackupChange, BackupStatus, Change, Site, SiteStatus};
+use sites_domain::{BackupChange, BackupStatus, Change, Site, SiteStatus, size_words};
 
 use super::SiteWork;
 use super::backup_copy::BackupCopy;
@@ -109,7 +109,7 @@ impl Step for Stage {
         need_rest(&self.0.work, &subject.site, context).await?;
         self.0.work.need_ready(&subject.node, context).await?;
         let staged = self.0.stage(job, &subject, &backup, false, context).await?;
-        context.detail(&format!("{} bytes", staged.object.size_bytes)).await;
+        context.detail(&size_words(staged.object.size_bytes)).await;
         Ok(())
     }
 }
@@ -131,7 +131,7 @@ impl Step for Store {
         let subject = self.0.work.subject(job).await?;
         let staged = self.0.store(job, &subject, &backup, false, context).await?;
         let storage = self.0.work.storages.default().id();
-        let told = format!("{} bytes in `{storage}`, read back", staged.object.size_bytes);
+        let told = format!("{} in `{storage}`, read back", size_words(staged.object.size_bytes));
         context.detail(&told).await;
         Ok(())
     }

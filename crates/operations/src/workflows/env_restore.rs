@@ -12,7 +12,7 @@ use jobs::{
 use sha2::{Digest, Sha256};
 use sites_domain::{
     Backup, BackupFilter, BackupScope, BackupStatus, BackupTrigger, Change, Environment, EnvironmentStatus, NewBackup,
-    RestoreEnd, RestoreRequest, Site, StagedBackup, StoredObject,
+    RestoreEnd, RestoreRequest, Site, StagedBackup, StoredObject, size_words,
 };
 
 use super::backup_copy::{BackupCopy, clean_up_context, staged_path, staged_paths};
@@ -283,7 +283,7 @@ impl Step for CheckBackup {
             return Err(StepError::failed(JobErrorCode::BackupChecksumMismatch, detail));
         }
         context
-            .detail(&format!("{size_bytes} bytes, as they were stored"))
+            .detail(&format!("{}, as it was stored", size_words(size_bytes)))
             .await;
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! The use cases of jobs.
 
-use domain_kernel::{AccountId, ApiErrorCode, JobErrorCode, JobId};
-use jobs::{EventFilter, EventKind, Failure, JobFilter, JobKind, JobStatus, Outcome, PageRequest, RunEnd};
+use domain_kernel::{AccountId, ApiErrorCode, Clock, JobErrorCode, JobId};
+use jobs::{EventFilter, EventKind, Failure, JobFilter, JobKind, JobStatus, NewJob, Outcome, PageRequest, RunEnd};
 use nodes_domain::NodeStatus;
-use operations::CreateLocalNode;
+use operations::{CreateLocalNode, Turn};
 use test_support::{Fault, ProviderMethod};
 
 use crate::bench::Bench;
@@ -234,4 +234,24 @@ async fn the_metrics_count_jobs_and_nodes() {
     let metrics = bench.jobs_service.metrics().await.unwrap();
     assert_eq!((metrics.jobs_running, metrics.jobs_queued), (1, 1));
     assert_eq!((metrics.nodes_active, metrics.sites_total), (1, 0));
+}
+
+#[tokio::test]
+async fn a_job_that_waits_is_told_what_for() {
+    let bench = Bench::new();
+    let turn = async |id: JobId| {
+        let job = bench.job(id);
+        bench.jobs_service.turn(&job, bench.clock.now()).await.unwrap()
+    };
+    let (_, first) = bench.asked().await;
+    assert!(matches!(turn(first).await, Some(Turn::Worker { running: 0 })));
+    bench.claim().await;
+    assert!(turn(first).await.is_none(), "it is at work");
+    let (_, second) = bench.asked().await;
+    assert!(matches!(turn(second).await, Some(Turn::Worker { running: 1 })));
+    let new = NewJob::on_node(JobKind::NodeDecommission, bench.job(first).node_id.unwrap(), 3);
+    let third = bench.jobs.enqueue(new);
+    assert!(matches!(turn(third).await, Some(Turn::Job(holder)) if holder.job.id == first));
+    bench.jobs_service.cancel(third, None).await.unwrap();
+    assert!(turn(third).await.is_none(), "it only ends");
 }

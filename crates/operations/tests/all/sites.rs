@@ -7,7 +7,7 @@ use domain_kernel::{AccountId, ApiErrorCode, NodeId};
 use jobs::{JobKind, JobStatus, PageRequest};
 use nodes_domain::{Idempotency, NodeStatus, ReasonCode, SshError};
 use operations::{CreateSite, SiteDeps, SitesService, UseCaseError};
-use sites_domain::{EnvironmentSecrets, EnvironmentStatus, EnvironmentType, SiteStatus};
+use sites_domain::{EnvironmentSecrets, EnvironmentStatus, EnvironmentType, SiteFilter, SiteStatus};
 use test_support::FakeSecretBox;
 
 use crate::bench::Bench;
@@ -48,7 +48,16 @@ async fn a_site_is_written_with_its_production_environment_and_its_job() {
     assert_eq!(bench.signal.wakes(), wakes + 1);
     assert_eq!(bench.jobs_service.metrics().await.unwrap().sites_total, 1);
     let page = PageRequest { limit: 10, after: None };
-    assert_eq!(bench.sites.service.sites(&page).await.unwrap().items, [site]);
+    assert_eq!(
+        bench
+            .sites
+            .service
+            .sites(&SiteFilter::default(), &page)
+            .await
+            .unwrap()
+            .items,
+        [site]
+    );
     let all = bench.sites.service.environments(created.site_id).await.unwrap();
     assert_eq!(all, [environment]);
 }

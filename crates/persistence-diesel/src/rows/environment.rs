@@ -30,6 +30,7 @@ pub(crate) struct EnvironmentRow {
     pub(crate) created_at: i64,
     pub(crate) updated_at: i64,
     pub(crate) state_version: i64,
+    pub(crate) proved_at: Option<i64>,
 }
 
 impl EnvironmentRow {
@@ -58,6 +59,7 @@ impl EnvironmentRow {
             created_at: now.as_micros(),
             updated_at: now.as_micros(),
             state_version: 1,
+            proved_at: None,
         }
     }
 

@@ -6,7 +6,7 @@ use jobs::{
     EventFilter, JobCatalog, JobKind, JobStatus, JobStore, NewJob, Outcome, PageRequest, Recover, StepStatus,
     StoreError,
 };
-use nodes_domain::{Idempotency, NodeChange, NodeStatus, NodeStore};
+use nodes_domain::{Idempotency, NodeChange, NodeFilter, NodeStatus, NodeStore};
 
 use crate::support::{TestDatabase, new_node, store_tests};
 
@@ -35,7 +35,8 @@ store_tests! {
         is_backend(db.store.create(node.clone(), job.clone(), Some(idempotency.clone())).await);
         mend_events(&db);
         let page = PageRequest { limit: 10, after: None };
-        assert!(db.store.nodes(true, &page).await.unwrap().items.is_empty());
+        let every = NodeFilter { include_decommissioned: true, ..NodeFilter::default() };
+        assert!(db.store.nodes(&every, &page).await.unwrap().items.is_empty());
         assert_eq!(JobCatalog::counts(&db.store).await.unwrap().queued, 0);
         assert!(!db.store.create(node, job, Some(idempotency)).await.unwrap().replayed);
         assert_eq!(db.store.account_count().await.unwrap(), 1);

@@ -1,9 +1,9 @@
 //! Reading jobs.
 
-use domain_kernel::JobId;
-use jobs::{JobCatalog, JobCounts, JobFilter, JobKind, JobStatus, JobStore, Outcome, PageRequest};
+use domain_kernel::{JobId, NodeId};
+use jobs::{ExclusionKey, JobCatalog, JobCounts, JobFilter, JobKind, JobStatus, JobStore, Outcome, PageRequest};
 
-use crate::support::{SECOND, store_tests};
+use crate::support::{SECOND, failure, store_tests};
 
 fn page(limit: u32, after: Option<String>) -> PageRequest {
     PageRequest { limit, after }
@@ -49,6 +49,39 @@ store_tests! {
         let kind = |kind| JobFilter { kind: Some(kind), ..JobFilter::default() };
         assert_eq!(ids(kind(JobKind::NodeProvision)).await, [second, first]);
         assert_eq!(ids(kind(JobKind::NodeDecommission)).await, []);
+    }
+
+    async fn jobs_of_several_choices_have_all_of_them(db) {
+        let (node, first) = db.running_job().await;
+        let (other, second) = db.running_job().await;
+        db.store.finish(&first, &Outcome::Succeeded).await.unwrap();
+        db.store.finish(&second, &Outcome::Failed(failure("no"))).await.unwrap();
+        let (status, kind) = (Some(JobStatus::Failed), Some(JobKind::NodeProvision));
+        for (node_id, expected) in [(node, None), (other, Some(second.job_id))] {
+            for (status, kind) in [(status, kind), (status, None)] {
+                let filter = JobFilter { status, kind, node_id: Some(node_id), ..JobFilter::default() };
+                let found = db.store.jobs(&filter, &page(9, None)).await.unwrap();
+                assert_eq!(found.items.first().map(|view| view.job.id), expected);
+            }
+        }
+    }
+
+    async fn the_holder_is_the_running_job_that_has_a_key_of_the_one_that_waits(db) {
+        let key = ExclusionKey::node(NodeId::generate());
+        let shared = std::slice::from_ref(&key);
+        let (_, first) = db.create_node_with_keys(shared).await;
+        let (_, second) = db.create_node_with_keys(shared).await;
+        let (_, apart) = db.create_node().await;
+        let holder = async |id| db.store.holder(id).await.unwrap().map(|view| view.job.id);
+        assert_eq!(holder(second).await, None, "nothing runs yet");
+        let claim = db.store_claim().await;
+        assert_eq!(claim.job_id, first);
+        assert_eq!(holder(second).await, Some(first));
+        assert_eq!(holder(apart).await, None);
+        assert_eq!(holder(first).await, None, "nothing waits for itself");
+        db.store.finish(&claim, &Outcome::Succeeded).await.unwrap();
+        assert_eq!(holder(second).await, None);
+        assert_eq!(holder(JobId::generate()).await, None);
     }
 
     async fn each_job_of_a_page_comes_with_its_own_steps_in_order(db) {

@@ -81,7 +81,12 @@ store_tests! {
         world.sites.record_login_shown(made.environment, world.account).await.unwrap();
         let page = PageRequest { limit: 9, after: None };
         let told = db.store.entries(&page).await.unwrap().items.len();
-        let since = ["20261123000008_sites", "20261123000009_overview"];
+        let since = [
+            "20261123000008_sites",
+            "20261123000009_overview",
+            "20261123000010_environments_proved",
+            "20261123000011_jobs_of_a_choice",
+        ];
         for _ in since {
             match db.raw() {
                 Raw::Sqlite(mut connection) => drop(connection.revert_last_migration(SQLITE).unwrap()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain_kernel::NodeId;
 use jobs::{EventFilter, EventKind, JobCatalog, JobKind, JobStatus, NewJob, Outcome, PageRequest, StoreError};
-use nodes_domain::{NodeChange, NodeCounts, NodeStatus, NodeStore, ProbeRecord};
+use nodes_domain::{NodeChange, NodeCounts, NodeFilter, NodeStatus, NodeStore, ProbeRecord};
 use serde_json::json;
 
 use crate::support::{SECOND, TestDatabase, failure, new_node, ready, store_tests, target};
@@ -197,8 +197,9 @@ store_tests! {
         let change = NodeChange::status(NodeStatus::Decommissioned);
         db.store.settle_job(&claim, &Outcome::Succeeded, id, change).await.unwrap();
         let page = PageRequest { limit: 10, after: None };
-        let ids = async |all| -> Vec<NodeId> {
-            db.store.nodes(all, &page).await.unwrap().items.into_iter().map(|node| node.id).collect()
+        let ids = async |include_decommissioned| -> Vec<NodeId> {
+            let all = NodeFilter { include_decommissioned, ..NodeFilter::default() };
+            db.store.nodes(&all, &page).await.unwrap().items.into_iter().map(|node| node.id).collect()
         };
         assert_eq!(ids(false).await, [other]);
         assert_eq!(ids(true).await, [other, id]);
@@ -212,8 +213,8 @@ store_tests! {
         for _ in 0..3 {
             expected.insert(0, db.create_node().await.0);
         }
-        let first = db.store.nodes(false, &PageRequest { limit: 2, after: None }).await.unwrap();
-        let second = db.store.nodes(false, &PageRequest { limit: 2, after: first.next.clone() }).await.unwrap();
+        let first = db.store.nodes(&NodeFilter::default(), &PageRequest { limit: 2, after: None }).await.unwrap();
+        let second = db.store.nodes(&NodeFilter::default(), &PageRequest { limit: 2, after: first.next.clone() }).await.unwrap();
         let seen: Vec<_> = first.items.iter().chain(&second.items).map(|node| node.id).collect();
         assert_eq!(seen, expected);
         assert_eq!((first.next, second.next), (Some(expected[1].to_string()), None));

@@ -31,6 +31,7 @@ fn cases() -> Vec<&'static Case> {
         crate::data_model::CASES,
         crate::events::CASES,
         crate::fence::CASES,
+        crate::filters::CASES,
         crate::follow::CASES,
         crate::idempotency::CASES,
         crate::migrations::CASES,

@@ -1,12 +1,12 @@
 //! Sites and environments: how they are written, changed and removed.
 
-use domain_kernel::{EnvironmentId, NodeId, SiteId};
+use domain_kernel::{BackupId, EnvironmentId, JobId, NodeId, SiteId};
 use jobs::{JobFilter, JobKind, JobStatus, NewJob, Outcome, PageRequest, Recover, StoreError};
 use nodes_domain::{Idempotency, NodeStatus};
 use serde_json::json;
 use sites_domain::{
     BackupSchedule, BackupScope, BackupTrigger, Change, CreatedInSite, EnvironmentStatus, EnvironmentType, Expected,
-    NewEnvironment, NodeLoad, PromotionPreset, SiteStatus,
+    NewEnvironment, NodeLoad, PromotionPreset, SiteFilter, SiteStatus,
 };
 
 use crate::site_support::{World, new_backup, new_environment, new_job, new_site, site_tests};
@@ -406,14 +406,38 @@ site_tests! {
         assert_eq!(found.items.iter().map(|view| view.job.id).collect::<Vec<_>>(), [other.job]);
     }
 
+    async fn jobs_are_found_by_environment_and_by_backup(world) {
+        let made = world.active_site("shop").await;
+        let other = world.active_site("other").await;
+        let (first, second, unknown) = (BackupId::generate(), BackupId::generate(), BackupId::generate());
+        let mut jobs = Vec::new();
+        for (of, backup) in [(&made, first), (&made, second), (&other, unknown)] {
+            let job = new_job(JobKind::BackupCreate, of).with_backup(backup);
+            jobs.push(job.id);
+            world.sites.enqueue(vec![], vec![], job, None).await.unwrap();
+        }
+        let ids = async |filter: JobFilter| -> Vec<JobId> {
+            let found = world.catalog.jobs(&filter, &PageRequest { limit: 9, after: None }).await.unwrap();
+            found.items.into_iter().map(|view| view.job.id).collect()
+        };
+        let of = |environment| JobFilter { environment_id: Some(environment), ..JobFilter::default() };
+        assert_eq!(ids(of(made.environment)).await, [jobs[1], jobs[0], made.job]);
+        assert_eq!(ids(of(other.environment)).await, [jobs[2], other.job]);
+        let making = |backup_ids| JobFilter { backup_ids, ..JobFilter::default() };
+        assert_eq!(ids(making(vec![first, unknown])).await, [jobs[2], jobs[0]]);
+        assert_eq!(ids(making(vec![BackupId::generate()])).await, []);
+        let both = JobFilter { site_id: Some(other.site), ..making(vec![second, unknown]) };
+        assert_eq!(ids(both).await, [jobs[2]]);
+    }
+
     async fn site_pages_follow_each_other(world) {
         let (node, _) = world.active_node().await;
         let mut expected = Vec::new();
         for slug in ["a", "b", "c"] {
             expected.insert(0, world.ask_for_site(slug, node).await.unwrap().site_id);
         }
-        let first = world.sites.sites(&PageRequest { limit: 2, after: None }).await.unwrap();
-        let second = world.sites.sites(&PageRequest { limit: 2, after: first.next.clone() }).await.unwrap();
+        let first = world.sites.sites(&SiteFilter::default(), &PageRequest { limit: 2, after: None }).await.unwrap();
+        let second = world.sites.sites(&SiteFilter::default(), &PageRequest { limit: 2, after: first.next.clone() }).await.unwrap();
         let seen: Vec<_> = first.items.iter().chain(&second.items).map(|site| site.id).collect();
         assert_eq!((seen, second.next), (expected, None));
     }

@@ -1,7 +1,7 @@
 //! The reader's side of jobs in memory.
 
 use async_trait::async_trait;
-use domain_kernel::{AccountId, JobId, NodeId};
+use domain_kernel::{AccountId, JobId, NodeId, SiteId};
 use jobs::{
     CancelReply, Event, EventFeed, EventFilter, EventKind, EventWatch, JobCatalog, JobCounts, JobFilter, JobStatus,
     JobView, Page, PageRequest, StoreError,
@@ -25,6 +25,10 @@ impl JobCatalog for MemoryJobs {
             .filter(|row| filter.kind.is_none_or(|kind| row.job.kind == kind))
             .filter(|row| filter.node_id.is_none_or(|node| row.job.node_id == Some(node)))
             .filter(|row| filter.site_id.is_none_or(|site| row.job.site_id == Some(site)))
+            .filter(|row| filter.environment_id.is_none() || row.job.environment_id == filter.environment_id)
+            .filter(|row| {
+                filter.backup_ids.is_empty() || filter.backup_ids.iter().any(|id| row.job.backup_id == Some(*id))
+            })
             .filter(|row| page.after.as_ref().is_none_or(|after| row.job.id.to_string() < *after))
             .map(Row::view)
             .collect();
@@ -48,6 +52,20 @@ impl JobCatalog for MemoryJobs {
         Ok(node_ids.iter().filter_map(newest).collect())
     }
 
+    async fn jobs_of_interest(&self, site_ids: &[SiteId]) -> Result<Vec<JobView>, StoreError> {
+        let table = self.table();
+        let of_interest = |site: &SiteId| {
+            let of_site = || table.rows.iter().filter(|row| row.job.site_id == Some(*site));
+            let oldest = |status| {
+                let of_status = of_site().filter(|row| row.job.status == status);
+                of_status.min_by_key(|row| row.job.id)
+            };
+            let open = oldest(JobStatus::Running).or_else(|| oldest(JobStatus::Queued));
+            open.or_else(|| of_site().max_by_key(|row| row.job.id)).map(Row::view)
+        };
+        Ok(site_ids.iter().filter_map(of_interest).collect())
+    }
+
     async fn latest_events(&self, job_id: JobId, limit: u32) -> Result<Vec<Event>, StoreError> {
         let table = self.table();
         let of_job: Vec<_> = table
@@ -64,6 +82,19 @@ impl JobCatalog for MemoryJobs {
         of_job.retain(|event| event.kind != EventKind::Log);
         let skipped = of_job.len().saturating_sub(limit as usize);
         Ok(of_job.split_off(skipped))
+    }
+
+    async fn holder(&self, job_id: JobId) -> Result<Option<JobView>, StoreError> {
+        let table = self.table();
+        let Some(waiting) = table.rows.iter().find(|row| row.job.id == job_id) else {
+            return Ok(None);
+        };
+        let holds = |row: &&Row| {
+            let is_at_work = row.job.status == JobStatus::Running && row.job.id != job_id;
+            is_at_work && row.keys.iter().any(|key| waiting.keys.contains(key))
+        };
+        let holders = table.rows.iter().filter(holds);
+        Ok(holders.min_by_key(|row| row.job.id).map(Row::view))
     }
 
     async fn last_seq(&self) -> Result<i64, StoreError> {

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain_kernel::Timestamp;
-use jobs::{Job, JobCatalog, JobFilter, JobStatus, JobView, PageRequest, StoreError};
+use domain_kernel::{EnvironmentId, Timestamp};
+use jobs::{Job, JobCatalog, JobFilter, JobKind, JobStatus, JobView, PageRequest, StoreError};
 use nodes_domain::{Node, NodeStatus};
 use sites_domain::{
     BackupStatus, Counted, EndedJobs, EnvironmentOfSite, EnvironmentStatus, NamedJob, Overview, OverviewCut,
-    OverviewStore, Site, SiteStatus, Totals, UnsavedSite,
+    OverviewStore, Site, SiteStatus, Totals, Troubled, UnsavedSite,
 };
 
 use super::MemorySites;
@@ -51,15 +51,21 @@ struct Seen<'a> {
 impl Seen<'_> {
     fn overview(&self) -> Overview {
         Overview {
-            nodes: self.first(self.nodes.iter().filter(|node| is_in_trouble(node)).cloned()),
-            failed_jobs: self.named(|job| self.is_left_failed(job)),
-            failed_sites: self.first(
-                self.sites()
-                    .into_iter()
-                    .filter(|site| site.status == SiteStatus::Failed),
+            nodes: self.first(
+                self.nodes
+                    .iter()
+                    .filter(|node| node.needs_attention())
+                    .map(|node| Troubled {
+                        failed_job: self.failed_by(|job| {
+                            node.status == NodeStatus::Failed && job.site_id.is_none() && job.node_id == Some(node.id)
+                        }),
+                        thing: node.clone(),
+                    }),
             ),
+            failed_jobs: self.named(|job| self.is_left_failed(job)),
+            failed_sites: self.first(self.failed_sites()),
             failed_environments: self.failed_environments(),
-            unsaved_sites: self.first(self.sites().into_iter().filter_map(|site| self.unsaved(site))),
+            unsaved_sites: self.first(self.unsaved_sites()),
             running_jobs: self.named(|job| job.status == JobStatus::Running),
             totals: self.totals(),
             ended: self.ended(),
@@ -106,55 +112,72 @@ impl Seen<'_> {
         stored.find(|environment| Some(environment.id) == job.environment_id)
     }
 
+    fn failed_sites(&self) -> impl Iterator<Item = Troubled<Site>> {
+        let sites = self.sites().into_iter();
+        let failed = sites.filter(|site| site.status == SiteStatus::Failed);
+        failed.map(|site| Troubled {
+            failed_job: self.changed_by(site.primary_environment_id),
+            thing: site,
+        })
+    }
+
+    /// The newest of these jobs, where it failed.
+    fn failed_by(&self, is_one: impl Fn(&Job) -> bool) -> Option<Job> {
+        let newest = self.jobs.iter().map(|view| &view.job).find(|job| is_one(job));
+        newest.filter(|job| job.status == JobStatus::Failed).cloned()
+    }
+
+    fn changed_by(&self, id: EnvironmentId) -> Option<Job> {
+        self.failed_by(|job| job.environment_id == Some(id) && job.kind != JobKind::BackupCreate)
+    }
+
     fn is_left_failed(&self, job: &Job) -> bool {
-        let is_there = match job.environment_id {
-            Some(_) => self.environment_of(job).is_some(),
-            None => self
-                .node_of(job)
-                .is_some_and(|node| node.status != NodeStatus::Decommissioned),
-        };
+        let stored = self.tables.environments.iter();
+        let mut stored = stored.filter(|stored| Some(stored.environment.id) == job.environment_id);
+        let Some(stored) = stored.next() else { return false };
+        let is_told = stored.environment.status == EnvironmentStatus::Failed
+            || self.site_of(job).is_none_or(|site| site.status == SiteStatus::Failed);
+        let is_changed = job.kind != JobKind::BackupCreate
+            && (stored.environment.status != EnvironmentStatus::Active || stored.proved_at > job.finished_at);
         let is_later = |later: &Job| {
-            let is_same = match job.environment_id {
-                Some(_) => later.environment_id == job.environment_id,
-                None => later.environment_id.is_none() && later.node_id == job.node_id,
-            };
-            is_same && later.kind == job.kind && later.id > job.id && later.status != JobStatus::Cancelled
+            later.environment_id == job.environment_id
+                && later.kind == job.kind
+                && later.id > job.id
+                && later.status != JobStatus::Cancelled
         };
         job.status == JobStatus::Failed
             && job.finished_at.is_some_and(|end| end >= self.cut.failed_since)
-            && is_there
+            && !is_told
+            && !is_changed
             && !self.jobs.iter().any(|view| is_later(&view.job))
     }
 
-    fn failed_environments(&self) -> Counted<EnvironmentOfSite> {
+    fn failed_environments(&self) -> Counted<Troubled<EnvironmentOfSite>> {
         let stored = self.tables.environments.iter().map(|stored| &stored.environment);
         let mut failed: Vec<_> = stored
             .filter(|environment| environment.status == EnvironmentStatus::Failed)
             .filter_map(|environment| {
                 let site = self.tables.sites.iter().find(|site| site.id == environment.site_id)?;
-                (site.status != SiteStatus::Failed).then(|| EnvironmentOfSite {
-                    environment: environment.clone(),
-                    site: site.name.clone(),
+                (site.status != SiteStatus::Failed).then(|| Troubled {
+                    thing: EnvironmentOfSite {
+                        environment: environment.clone(),
+                        site: site.name.clone(),
+                    },
+                    failed_job: self.changed_by(environment.id),
                 })
             })
             .collect();
-        failed.sort_by_key(|found| std::cmp::Reverse(found.environment.id));
+        failed.sort_by_key(|found| std::cmp::Reverse(found.thing.environment.id));
         self.first(failed.into_iter())
     }
 
-    fn unsaved(&self, site: Site) -> Option<UnsavedSite> {
-        let environment = self.tables.environments.iter().map(|stored| &stored.environment);
-        let mut production = environment.filter(|known| known.id == site.primary_environment_id);
-        let is_active = production.any(|known| known.status == EnvironmentStatus::Active);
-        let backups = self.tables.backups.iter().map(|stored| &stored.backup);
-        let newest_backup = backups
-            .filter(|backup| backup.environment_id == site.primary_environment_id)
-            .filter(|backup| backup.status == BackupStatus::Completed)
-            .filter_map(|backup| backup.completed_at)
-            .max();
-        let is_saved = newest_backup.is_some_and(|newest| newest >= self.cut.backed_up_since);
-        let is_old = site.created_at <= self.cut.made_before;
-        (is_active && is_old && !is_saved).then_some(UnsavedSite { site, newest_backup })
+    fn unsaved_sites(&self) -> impl Iterator<Item = UnsavedSite> {
+        let sites = self.sites().into_iter();
+        let unsaved = sites.filter(|site| self.tables.is_unsaved(site, self.cut.backups));
+        unsaved.map(|site| UnsavedSite {
+            saved: self.tables.saved(site.primary_environment_id),
+            site,
+        })
     }
 
     fn totals(&self) -> Totals {
@@ -193,13 +216,5 @@ impl Seen<'_> {
             found.jobs += 1;
         }
         counted.into_values().collect()
-    }
-}
-
-fn is_in_trouble(node: &Node) -> bool {
-    match node.status {
-        NodeStatus::Unreachable | NodeStatus::Failed => true,
-        NodeStatus::Active => !node.readiness.as_ref().is_some_and(|seen| seen.is_ready),
-        NodeStatus::Provisioning | NodeStatus::Decommissioning | NodeStatus::Decommissioned => false,
     }
 }

@@ -9,8 +9,8 @@ use jobs::StoreError;
 use nodes_domain::NodeStatus;
 use serde_json::{Value, json};
 use sites_domain::{
-    Backup, BackupChange, BackupStatus, BackupTrigger, Change, CreatedInSite, DueBackups, Environment,
-    EnvironmentStatus, Expected, NewBackup, NewEnvironment, NewSite, Site, SiteStatus,
+    Backup, BackupChange, BackupCut, BackupStatus, BackupTrigger, Change, CreatedInSite, DueBackups, Environment,
+    EnvironmentStatus, Expected, NewBackup, NewEnvironment, NewSite, Saved, Site, SiteStatus,
 };
 
 use crate::MemoryNodes;
@@ -24,6 +24,8 @@ const CLOCKS_DIFFER: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug, Clone)]
 pub(crate) struct StoredEnvironment {
     pub(crate) environment: Environment,
+    /// When a job or a reset last found it to work.
+    pub(crate) proved_at: Option<Timestamp>,
     pub(crate) sealed_secrets: String,
 }
 
@@ -52,9 +54,40 @@ impl Tables {
     }
 
     pub(crate) fn environment(&mut self, id: EnvironmentId) -> Result<&mut Environment, StoreError> {
-        let mut stored = self.environments.iter_mut().map(|stored| &mut stored.environment);
-        let found = stored.find(|environment| environment.id == id);
+        Ok(&mut self.stored(id)?.environment)
+    }
+
+    fn stored(&mut self, id: EnvironmentId) -> Result<&mut StoredEnvironment, StoreError> {
+        let found = self.environments.iter_mut().find(|stored| stored.environment.id == id);
         found.ok_or(StoreError::NotFound("environment"))
+    }
+
+    /// What is saved of an environment.
+    pub(super) fn saved(&self, id: EnvironmentId) -> Saved {
+        let backups = self.backups.iter().map(|stored| &stored.backup);
+        let stored = backups.filter(|backup| {
+            backup.environment_id == id
+                && backup.status == BackupStatus::Completed
+                && backup.trigger != BackupTrigger::Checkpoint
+        });
+        let mut saved = Saved::default();
+        for backup in stored {
+            if let Some(at) = backup.completed_at {
+                saved.add(backup.scope, at);
+            }
+        }
+        saved
+    }
+
+    /// Whether a site needs a backup and has none.
+    pub(super) fn is_unsaved(&self, site: &Site, cut: BackupCut) -> bool {
+        let mut environments = self.environments.iter().map(|stored| &stored.environment);
+        let is_active = environments.any(|environment| {
+            environment.id == site.primary_environment_id && environment.status == EnvironmentStatus::Active
+        });
+        let whole = self.saved(site.primary_environment_id).whole();
+        let is_saved = whole.is_some_and(|whole| whole >= cut.backed_up_since);
+        is_active && site.created_at <= cut.made_before && !is_saved
     }
 
     fn backup(&mut self, id: BackupId) -> Result<&mut Backup, StoreError> {
@@ -112,7 +145,12 @@ impl Tables {
                     told.push(self.site_status(id)?);
                 }
             }
-            Change::EnvironmentStatus(id, status) => self.move_environment(id, status, now, told)?,
+            Change::EnvironmentStatus(id, status) => {
+                self.move_environment(id, status, now, told)?;
+                if status == EnvironmentStatus::Active {
+                    self.stored(id)?.proved_at = Some(now);
+                }
+            }
             Change::EnvironmentRests(id) => {
                 let status = self.environment(id)?.resting_status;
                 self.move_environment(id, status, now, told)?;
@@ -219,6 +257,7 @@ impl Tables {
         told.push(environment_status(&environment));
         self.environments.push(StoredEnvironment {
             environment,
+            proved_at: None,
             sealed_secrets: new.sealed_secrets,
         });
         Ok(())
