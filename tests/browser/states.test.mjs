@@ -241,6 +241,28 @@ stage.test("a version is asked for once, also of an environment that becomes act
   }
 });
 
+stage.test("a dialog stays where its edge is pressed, and what was typed stays where the session ends", async () => {
+  const { page } = await operator();
+  await page.goto(`/nodes/${unready}`);
+  await isLive(page);
+  const dialog = await open(page, page.getByRole("link", { name: /^Delete/ }));
+  const { x, y } = await dialog.boundingBox();
+  await page.mouse.click(x + 6, y + 6);
+  assert(await dialog.isVisible(), "its edge closes it");
+  await page.mouse.click(x - 10, y + 6);
+  await dialog.waitFor({ state: "hidden" });
+
+  await page.goto("/nodes");
+  await isLive(page);
+  await page.locator("#remote-hostname").fill("half.example.test");
+  const other = await page.context().newPage();
+  await other.goto("/jobs");
+  await other.getByRole("button", { name: "Log out" }).click();
+  await other.waitForURL(/\/login/);
+  await page.locator("[data-connection][data-state=ended]").waitFor();
+  assert.equal(await page.locator("#remote-hostname").inputValue(), "half.example.test");
+}, 60_000);
+
 stage.test("the browser's button leaves a dialog with its page, and sends no form again", async () => {
   const { page, problems } = await operator();
   const api = await stage.installation.client();

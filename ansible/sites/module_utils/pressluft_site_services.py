@@ -64,7 +64,8 @@ def pool_text(environment: Environment, url: str) -> str:
     """The PHP-FPM pool: the environment's own user, and nothing outside of its folder.
 
     Not `ondemand`: a request that comes while the only idle process is being ended waits for the next request, for minutes
-    (php-src issue 11765). One idle process stays instead, and is there at once.
+    (php-src issue 11765). Two idle processes stay instead, and are there at once: one for a visitor, and one for what his page
+    asks of its own site. More are started within a second.
     """
     folder, tmp = environment.folder, environment.tmp
     return f"""; Written by Pressluft; changes are lost.
@@ -77,9 +78,9 @@ listen.group = www-data
 listen.mode = 0600
 pm = dynamic
 pm.max_children = 8
-pm.start_servers = 1
-pm.min_spare_servers = 1
-pm.max_spare_servers = 1
+pm.start_servers = 2
+pm.min_spare_servers = 2
+pm.max_spare_servers = 3
 pm.max_requests = 500
 request_terminate_timeout = 120s
 security.limit_extensions = .php

@@ -88,11 +88,18 @@ function isOfInterest({ job_id, kind }) {
 }
 
 function logIn() {
-  location.assign(`/login?next=${encodeURIComponent(main.dataset.here)}`);
+  // Not over what somebody is writing.
+  if (dialog.open || [...document.querySelectorAll("main input:not([type=hidden])")].some(isChanged)) connection("ended");
+  else location.assign(`/login?next=${encodeURIComponent(main.dataset.here)}`);
+}
+
+function isChanged(field) {
+  return field.type === "checkbox" ? field.checked !== field.defaultChecked : field.value !== field.defaultValue;
 }
 
 const CONNECTION = {
   live: "Live",
+  ended: "Your session has ended: log in in another tab, then go on here",
   lost: "Connection lost, trying again",
   stale: "This page could not be brought up to date, trying again",
 };
@@ -150,7 +157,10 @@ function take(html) {
   keepTimes(fresh);
   const before = said(main);
   const atEnd = new Set([...main.querySelectorAll("[data-events]")].filter(isAtEnd).map((log) => log.id));
+  const focused = document.activeElement;
   morph(main, fresh);
+  // What had the focus is gone: who goes on by keyboard does so here, not at the page's start.
+  if (focused && !focused.isConnected) main.focus({ preventScroll: true });
   for (const log of main.querySelectorAll("[data-events]")) if (atEnd.has(log.id)) log.scrollTop = log.scrollHeight;
   announce(before, said(main));
   askNew();
@@ -230,8 +240,9 @@ document.addEventListener("click", (event) => {
 });
 
 async function open(link) {
+  let answer;
   try {
-    const answer = await fetch(link.href, { headers: { accept: "text/html" } });
+    answer = await fetch(link.href, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(LIMIT) });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const asked = page.querySelector("[data-asks]");
     if (!answer.ok || !asked) throw new Error("no dialog");
@@ -240,13 +251,21 @@ async function open(link) {
     (dialog.querySelector("[autofocus]") ?? dialog.querySelector("input:not([type=hidden]), select, [data-close]"))?.focus();
     keepTimes(dialog);
   } catch {
-    // The page of its own says what is the matter.
-    location.assign(link.href);
+    // The page of its own says what is the matter; where nothing answers there is none, and this one stays.
+    if (answer) location.assign(link.href);
+    else if (banner.dataset.state === "live") {
+      connection("stale");
+      changed(PAUSE);
+    }
   }
 }
 
-// Beside the dialog, not where a selection that began inside it ended.
-dialog.addEventListener("pointerdown", (event) => event.target === dialog && dialog.close());
+// Beside the dialog, not on its edge or its scrollbar, and not where a selection that began inside it ended.
+dialog.addEventListener("pointerdown", ({ target, clientX, clientY }) => {
+  const { left, right, top, bottom } = dialog.getBoundingClientRect();
+  const isInside = clientX >= left && clientX <= right && clientY >= top && clientY <= bottom;
+  if (target === dialog && !isInside) dialog.close();
+});
 // A menu that led to the dialog has done its work; the focus, which the dialog gives back to its link, goes to the menu.
 dialog.addEventListener("close", () => {
   for (const menu of document.querySelectorAll("details.menu[open]")) {
@@ -301,6 +320,7 @@ async function copy(button) {
   }
   button.dataset.copied = "";
   button.replaceChildren(told);
+  document.querySelector("[data-announce]").textContent = told;
   setTimeout(() => {
     delete button.dataset.copied;
     button.replaceChildren(...words);

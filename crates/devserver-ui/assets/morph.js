@@ -7,7 +7,7 @@
 
 /** Whether an attribute is the page's user's to change. */
 function isOwn({ nodeName }, name) {
-  return name === "open" || name === "checked" || (name === "value" && nodeName !== "PROGRESS");
+  return name === "open" || name === "checked" || name === "data-sent" || (name === "value" && nodeName !== "PROGRESS");
 }
 
 export function morph(shown, fresh) {

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// Longer paths are none of ours.
-const MAX_PATH: usize = 1000;
+/// Longer paths are none of ours. The longest search there may be has 100 characters of up to 12 letters each.
+const MAX_PATH: usize = 2000;
 
 /// A form as it came; reading it never refuses a request by itself.
 pub(crate) type Sent<T> = Result<web::Form<T>, Error>;
@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn only_paths_of_this_server_are_gone_to() {
-        for text in ["/", "/nodes", "/nodes?cursor=a&b=%20"] {
+        let longest_search = format!("/sites?q={}", encoded(&"😀".repeat(100)));
+        for text in ["/", "/nodes", "/nodes?cursor=a&b=%20", &longest_search] {
             assert_eq!(local_path(text), Some(text));
         }
         for text in [

@@ -12,8 +12,14 @@ pub(crate) fn node_needs_attention(connection: &AnyConnection) -> String {
     format!("(nodes.status IN ('unreachable', 'failed') OR (nodes.status = 'active' AND {is_ready} IS NOT TRUE))")
 }
 
+/// Of a row of `nodes`: it is active and its last check found it ready.
+pub(crate) fn node_is_ready(connection: &AnyConnection) -> String {
+    let is_ready = was_found_ready(connection);
+    format!("(nodes.status = 'active' AND {is_ready} IS TRUE)")
+}
+
 /// Of a row of `nodes`: its last check found it ready; `NULL` where nothing was looked at yet.
-pub(crate) fn was_found_ready(connection: &AnyConnection) -> &'static str {
+fn was_found_ready(connection: &AnyConnection) -> &'static str {
     match connection {
         AnyConnection::Sqlite(_) => "json_extract(nodes.readiness, '$.is_ready')",
         AnyConnection::Postgres(_) => "(nodes.readiness::json ->> 'is_ready')::boolean",

@@ -26,15 +26,10 @@ struct ClaimedId {
     id: String,
 }
 
-/// Claims the oldest runnable job. Both databases read the statement alike: `$n` is numbered in the order of its first
-/// use, which is how SQLite counts.
-pub(crate) fn claim(
-    connection: &mut AnyConnection,
-    now: Timestamp,
-    worker: &WorkerId,
-    lease: Duration,
-) -> Result<Option<ClaimedJob>, DbError> {
-    let statement = format!(
+/// The statement that claims the oldest runnable job at `$1` for worker `$2` until `$3`. Both databases read it alike:
+/// `$n` is numbered in the order of its first use, which is how SQLite counts.
+pub(crate) fn statement() -> String {
+    format!(
         "UPDATE jobs SET status = 'running', claim_epoch = claim_epoch + 1, locked_at = $1, locked_by = $2,
             lease_until = $3, started_at = COALESCE(started_at, $1), updated_at = $1
         WHERE id = (
@@ -42,8 +37,17 @@ pub(crate) fn claim(
             WHERE job.status = 'queued' AND job.run_after <= $1 AND {FREE}
             ORDER BY job.created_at, job.id LIMIT 1)
         RETURNING id"
-    );
-    let claimed: Option<ClaimedId> = diesel::sql_query(statement)
+    )
+}
+
+/// Claims the oldest runnable job.
+pub(crate) fn claim(
+    connection: &mut AnyConnection,
+    now: Timestamp,
+    worker: &WorkerId,
+    lease: Duration,
+) -> Result<Option<ClaimedJob>, DbError> {
+    let claimed: Option<ClaimedId> = diesel::sql_query(statement())
         .bind::<BigInt, _>(now.as_micros())
         .bind::<Text, _>(worker.as_str())
         .bind::<BigInt, _>(now.plus(lease).as_micros())

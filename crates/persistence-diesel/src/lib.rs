@@ -23,6 +23,8 @@ pub mod migrations;
 mod node_store;
 mod node_writes;
 mod overview;
+#[cfg(test)]
+mod plans;
 mod pool;
 mod rows;
 pub mod schema;

@@ -14,7 +14,7 @@ use nodes_domain::{
 use serde_json::json;
 
 use crate::Database;
-use crate::attention::{node_needs_attention, was_found_ready};
+use crate::attention::{node_is_ready, node_needs_attention};
 use crate::audit_log::{self, NewLine};
 use crate::claim::fenced;
 use crate::connection::{AnyBackend, AnyConnection};
@@ -123,7 +123,7 @@ impl NodeStore for Database {
     async fn node_briefs(&self, ids: &[NodeId]) -> Result<Vec<NodeBrief>, StoreError> {
         let ids: Vec<String> = ids.iter().map(NodeId::to_string).collect();
         let found = self.read(move |connection| {
-            let is_ready = || sql::<Bool>(&is_ready(connection));
+            let is_ready = || sql::<Bool>(&node_is_ready(connection));
             let rows: Vec<(String, String, String, bool)> = nodes::table
                 .filter(is_ready().or(nodes::id.eq_any(ids)))
                 .order(nodes::id.desc())
@@ -301,12 +301,6 @@ fn has_text(connection: &AnyConnection, search: &SearchText) -> BoxedCondition<n
         .flat_map(|column| ["hostname", "public_ip"].map(|name| search::field(connection, column, name)));
     let texts: Vec<String> = std::iter::once("nodes.name".to_owned()).chain(fields).collect();
     search::is_in_one(connection, &texts, search)
-}
-
-/// A row of `nodes` that is active and was found ready.
-fn is_ready(connection: &AnyConnection) -> String {
-    let found = was_found_ready(connection);
-    format!("(nodes.status = 'active' AND {found} IS TRUE)")
 }
 
 fn to_nodes(rows: Vec<NodeRow>) -> Result<Vec<Node>, DbError> {

@@ -18,7 +18,7 @@ use sites_domain::{
 };
 
 use crate::Database;
-use crate::attention::{node_needs_attention, site_is_unsaved};
+use crate::attention::{node_is_ready, node_needs_attention, site_is_unsaved};
 use crate::connection::{AnyBackend, AnyConnection};
 use crate::error::DbError;
 use crate::job_catalog::with_steps;
@@ -28,9 +28,12 @@ use crate::schema::{backups, environments, jobs, nodes, sites};
 /// Microseconds of an hour.
 const HOUR: i64 = 3_600_000_000;
 
+/// They work on all environments of a site, and name its production one.
+const REMOVALS_OF_A_SITE: [JobKind; 2] = [JobKind::SiteDelete, JobKind::SiteAbandon];
+
 /// Failed jobs later than `$1` that were not made up for and are not told by what they work on ([`Overview::failed_jobs`]). Its
 /// environment is named as an expression, as in the index of later jobs: SQLite takes that index for nothing else.
-const FAILED_JOBS: &str = "SELECT jobs.id, COUNT(*) OVER () AS total FROM jobs
+pub(crate) const FAILED_JOBS: &str = "SELECT jobs.id, COUNT(*) OVER () AS total FROM jobs
     JOIN environments ON environments.id = jobs.environment_id AND environments.status <> 'failed'
     JOIN sites ON sites.id = environments.site_id AND sites.status <> 'failed'
     WHERE jobs.status = 'failed' AND jobs.finished_at >= $1
@@ -44,16 +47,6 @@ const FAILED_JOBS: &str = "SELECT jobs.id, COUNT(*) OVER () AS total FROM jobs
 const FAILED_ENVIRONMENTS: &str = "SELECT environments.id, COUNT(*) OVER () AS total FROM environments
     JOIN sites ON sites.id = environments.site_id AND sites.status <> 'failed'
     WHERE environments.status = 'failed' ORDER BY environments.id DESC LIMIT $1";
-
-const TOTALS: &str = "SELECT
-        (SELECT COUNT(*) FROM nodes WHERE status = 'active') AS nodes_active,
-        (SELECT COUNT(*) FROM nodes WHERE status <> 'decommissioned') AS nodes,
-        (SELECT COUNT(*) FROM sites) AS sites,
-        (SELECT COUNT(*) FROM environments) AS environments,
-        (SELECT COUNT(*) FROM jobs WHERE status = 'running' AND finished_at IS NULL) AS jobs_running,
-        (SELECT COUNT(*) FROM jobs WHERE status = 'queued' AND finished_at IS NULL) AS jobs_queued,
-        COUNT(*) AS backups, CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) AS backup_bytes
-    FROM backups WHERE status = 'completed'";
 
 /// Jobs that ended later than `$1`, by hour (hours since 1970) and status.
 const ENDED: &str = "SELECT finished_at / 3600000000 AS hour, status, COUNT(*) AS jobs FROM jobs
@@ -71,6 +64,8 @@ struct Found {
 struct TotalsRow {
     #[diesel(sql_type = BigInt)]
     nodes_active: i64,
+    #[diesel(sql_type = BigInt)]
+    nodes_ready: i64,
     #[diesel(sql_type = BigInt)]
     nodes: i64,
     #[diesel(sql_type = BigInt)]
@@ -193,23 +188,37 @@ fn failed_of(connection: &mut AnyConnection, ids: Vec<Option<String>>) -> Result
     rows.into_iter().map(Job::try_from).collect()
 }
 
-/// The newest job that changes each of these environments, where it failed. The sites are theirs: jobs are found by them.
+/// The newest job that changes each of these environments, where it failed: one of its own, or one that removes its
+/// whole site. The sites are theirs: jobs are found by them.
 fn changed_by(
     connection: &mut AnyConnection,
     of: &[(SiteId, EnvironmentId)],
 ) -> Result<HashMap<EnvironmentId, Job>, DbError> {
-    let newest: Vec<Option<String>> = jobs::table
-        .filter(jobs::site_id.eq_any(of.iter().map(|(site, _)| site.to_string())))
+    type Newest = Vec<(Option<String>, Option<String>)>;
+    let sites: Vec<String> = of.iter().map(|(site, _)| site.to_string()).collect();
+    let own: Newest = jobs::table
+        .filter(jobs::site_id.eq_any(&sites))
         .filter(jobs::environment_id.eq_any(of.iter().map(|(_, environment)| environment.to_string())))
         .filter(jobs::kind.ne(JobKind::BackupCreate.as_str()))
         .group_by(jobs::environment_id)
-        .select(max(jobs::id))
+        .select((jobs::environment_id, max(jobs::id)))
         .load(connection)?;
-    let jobs = failed_of(connection, newest)?;
-    Ok(jobs
-        .into_iter()
-        .filter_map(|job| Some((job.environment_id?, job)))
-        .collect())
+    let removals: Newest = jobs::table
+        .filter(jobs::site_id.eq_any(&sites))
+        .filter(jobs::kind.eq_any(REMOVALS_OF_A_SITE.map(JobKind::as_str)))
+        .group_by(jobs::site_id)
+        .select((jobs::site_id, max(jobs::id)))
+        .load(connection)?;
+    let newest = own.into_iter().chain(removals);
+    let newest: HashMap<String, String> = newest.filter_map(|(of, job)| Some((of?, job?))).collect();
+    let by = |(site, environment): &(SiteId, EnvironmentId)| {
+        let own = newest.get(&environment.to_string());
+        own.max(newest.get(&site.to_string())).cloned()
+    };
+    let failed = failed_of(connection, of.iter().map(by).collect())?;
+    let failed: HashMap<String, Job> = failed.into_iter().map(|job| (job.id.to_string(), job)).collect();
+    let with_job = |one: &(SiteId, EnvironmentId)| Some((one.1, failed.get(&by(one)?)?.clone()));
+    Ok(of.iter().filter_map(with_job).collect())
 }
 
 fn named_jobs(connection: &mut AnyConnection, jobs: Statement<'_>) -> Result<Counted<NamedJob>, DbError> {
@@ -332,9 +341,23 @@ fn unsaved_sites(connection: &mut AnyConnection, cut: OverviewCut) -> Result<Cou
 }
 
 fn totals(connection: &mut AnyConnection) -> Result<Totals, DbError> {
-    let row: TotalsRow = diesel::sql_query(TOTALS).get_result(connection)?;
+    let is_ready = node_is_ready(connection);
+    let row: TotalsRow = diesel::sql_query(format!(
+        "SELECT
+            (SELECT COUNT(*) FROM nodes WHERE status = 'active') AS nodes_active,
+            (SELECT COUNT(*) FROM nodes WHERE {is_ready}) AS nodes_ready,
+            (SELECT COUNT(*) FROM nodes WHERE status <> 'decommissioned') AS nodes,
+            (SELECT COUNT(*) FROM sites) AS sites,
+            (SELECT COUNT(*) FROM environments) AS environments,
+            (SELECT COUNT(*) FROM jobs WHERE status = 'running' AND finished_at IS NULL) AS jobs_running,
+            (SELECT COUNT(*) FROM jobs WHERE status = 'queued' AND finished_at IS NULL) AS jobs_queued,
+            COUNT(*) AS backups, CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) AS backup_bytes
+        FROM backups WHERE status = 'completed'"
+    ))
+    .get_result(connection)?;
     Ok(Totals {
         nodes_active: row.nodes_active.unsigned_abs(),
+        nodes_ready: row.nodes_ready.unsigned_abs(),
         nodes: row.nodes.unsigned_abs(),
         sites: row.sites.unsigned_abs(),
         environments: row.environments.unsigned_abs(),

@@ -9,8 +9,8 @@ use diesel::sql_types::Bool;
 use domain_kernel::{AccountId, BackupId, EnvironmentId, NodeId, SiteId, Timestamp};
 use nodes_domain::Idempotency;
 use sites_domain::{
-    Backup, BackupFilter, Change, CreatedInSite, DueBackups, Environment, Expected, NodeLoad, Site, SiteFilter,
-    SiteName, SiteStore,
+    Backup, BackupFilter, BackupTrigger, Change, CreatedInSite, DueBackups, Environment, Expected, NodeLoad, Site,
+    SiteFilter, SiteName, SiteStore,
 };
 
 use crate::Database;
@@ -281,6 +281,7 @@ impl SiteStore for Database {
             let rows: Vec<(String, Option<i64>)> = backups::table
                 .filter(backups::environment_id.eq_any(ids))
                 .filter(sql::<Bool>("backups.status = 'completed'"))
+                .filter(backups::trigger.ne(BackupTrigger::Checkpoint.as_str()))
                 .group_by(backups::environment_id)
                 .order(backups::environment_id)
                 .select((backups::environment_id, max(backups::completed_at)))

@@ -103,6 +103,8 @@ pub struct UnsavedSite {
 pub struct Totals {
     /// Active nodes.
     pub nodes_active: u64,
+    /// Active nodes whose last check found them ready.
+    pub nodes_ready: u64,
     /// Nodes, the decommissioned ones left out.
     pub nodes: u64,
     /// Sites.

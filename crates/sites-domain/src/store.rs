@@ -133,7 +133,8 @@ pub trait SiteStore: Send + Sync {
     /// Backups, newest first.
     async fn backups(&self, filter: &BackupFilter, page: &PageRequest) -> Result<Page<Backup>, StoreError>;
 
-    /// When the newest completed backup of each of these environments that has one was completed.
+    /// When the newest completed backup of each of these environments that has one was completed, checkpoints left out:
+    /// they hold what a restore replaced.
     async fn newest_backups(&self, ids: &[EnvironmentId]) -> Result<Vec<(EnvironmentId, Timestamp)>, StoreError>;
 
     /// What is due at this moment, at most 100 of each: of what has expired, those with a higher id than `after`, by their

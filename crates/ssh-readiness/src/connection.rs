@@ -27,7 +27,7 @@ const CHUNK: usize = 64 * 1024;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// How long ending a remote command may take.
-const ENDING_LIMIT: Duration = Duration::from_secs(9);
+const ENDING_LIMIT: Duration = Duration::from_secs(11);
 
 /// How long a master may take to say that it is there.
 const CHECK_LIMIT: Duration = Duration::from_secs(3);

@@ -47,7 +47,7 @@ env LC_ALL=C.UTF-8 "$3" timeout -k 2 "$1" sh -c "$2"
 code=$?
 case $code in
     124 | 137)
-        if [ "$(id -u)" != 0 ]; then sudo -n timeout 7 sh -c "$4" sh "$5" ''; fi </dev/null >/dev/null 2>&1
+        if [ "$(id -u)" != 0 ]; then sudo -n timeout 10 sh -c "$4" sh "$5" ''; fi </dev/null >/dev/null 2>&1
         ;;
 esac
 exit "$code"
@@ -67,11 +67,12 @@ pub(crate) fn limited(script: &str, limit: Duration, mark: &RunMark) -> String {
     )
 }
 
-/// Ends the process groups in which the mark ($1) is found in an environment: TERM, 2 s, KILL. It is looked for again each time, as
+/// Ends the process groups in which the mark ($1) is found in an environment: TERM, KILL after 2 s. It is looked for again each time, as
 /// what carries it may just be starting, and for 2 s where there is none yet: on a busy node its start takes a while. Then waits for
 /// what carries the leader's mark ($2), which ends by itself; empty where the leader itself asks. Exit status 3: something is left.
 const END: &str = r#"
-groups=
+groups= ended=
+now() { date +%s; }
 look() {
     found=1
     for file in $(grep -la -e "$1" /proc/[0-9]*/environ 2>/dev/null); do
@@ -89,20 +90,20 @@ alive() {
     done
     [ -n "$2" ] && grep -qa -e "$2" /proc/[0-9]*/environ 2>/dev/null
 }
-tries=0
-until look "$1" || [ -z "$2" ] || [ "$tries" -ge 10 ]; do
-    tries=$((tries + 1))
-    sleep 0.2
-done
+begun=$(now)
+until look "$1" || [ -z "$2" ] || [ $(($(now) - begun)) -gt 2 ]; do sleep 0.1; done
 for signal in TERM KILL; do
-    waits=0
-    while [ "$waits" -lt 20 ]; do
+    begun=$(now)
+    ended=
+    while [ $(($(now) - begun)) -le 2 ]; do
         for group in $groups; do
+            # Once each: what cleans up after TERM is let do so.
+            case " $ended " in *" $group "*) continue ;; esac
             kill -s "$signal" -- "-$group" 2>/dev/null
+            ended="$ended $group"
         done
         alive "$1" "$2" || exit 0
         sleep 0.1
-        waits=$((waits + 1))
     done
 done
 exit 3
@@ -110,8 +111,8 @@ exit 3
 
 /// Runs $1 with $2 and $3 as root where that is possible: only root may end what the script has started by sudo.
 const AS_ROOT: &str = r#"
-if [ "$(id -u)" != 0 ] && sudo -n true 2>/dev/null; then set -- sudo -n timeout 7 sh -c "$1" sh "$2" "$3"
-else set -- timeout 7 sh -c "$1" sh "$2" "$3"; fi
+if [ "$(id -u)" != 0 ] && sudo -n true 2>/dev/null; then set -- sudo -n timeout 10 sh -c "$1" sh "$2" "$3"
+else set -- timeout 10 sh -c "$1" sh "$2" "$3"; fi
 exec "$@"
 "#;
 
@@ -122,8 +123,65 @@ pub(crate) fn end(mark: &RunMark) -> String {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and runs what nodes run"
+)]
 mod tests {
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::{Child, Command};
+    use std::time::Instant;
+
     use super::*;
+
+    /// What END says of a mark, and how long it took to.
+    fn end_here(mark: &RunMark) -> (Option<i32>, Duration) {
+        let bare = |name| mark.pattern(name).trim_matches('\'').to_owned();
+        let begin = Instant::now();
+        let status = Command::new("sh")
+            .args(["-c", END, "sh", &bare(MARK), &bare(LEADER)])
+            .status()
+            .unwrap();
+        (status.code(), begin.elapsed())
+    }
+
+    /// A run whose leader needs `seconds` until it starts the script.
+    fn slow_start(mark: &RunMark, seconds: &str, script: &str) -> Child {
+        let line = format!("sleep {seconds}; exec env {} sh -c '{script}'", mark.variable(MARK));
+        let mut leader = Command::new("sh");
+        leader.args(["-c", &line]).env(LEADER, &mark.0).process_group(0);
+        leader.spawn().unwrap()
+    }
+
+    #[test]
+    fn what_is_only_starting_is_ended_all_the_same() {
+        // Within the time that is looked for it, and after that, while its leader is seen to live.
+        for seconds in ["1", "3.5"] {
+            let mark = RunMark::new();
+            let mut run = slow_start(&mark, seconds, "exec sleep 300");
+            let waiting = std::thread::spawn(move || run.wait().unwrap().signal());
+            let (status, took) = end_here(&mark);
+            assert_eq!(status, Some(0), "{seconds} s, {took:?}");
+            assert_eq!(waiting.join().unwrap(), Some(15), "{seconds} s");
+        }
+    }
+
+    #[test]
+    fn what_minds_no_term_is_killed() {
+        let mark = RunMark::new();
+        let mut run = slow_start(&mark, "0", "trap \"\" TERM; while :; do sleep 0.05; done");
+        let waiting = std::thread::spawn(move || run.wait().unwrap().signal());
+        let (status, took) = end_here(&mark);
+        assert_eq!((status, waiting.join().unwrap()), (Some(0), Some(9)), "{took:?}");
+    }
+
+    #[test]
+    fn what_ended_before_is_not_waited_for_long() {
+        let (status, took) = end_here(&RunMark::new());
+        assert_eq!(status, Some(0));
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
 
     #[test]
     fn a_limit_is_rounded_up_to_whole_seconds() {

@@ -12,8 +12,8 @@ use domain_kernel::{AccountId, BackupId, Clock, EnvironmentId, JobId, NodeId, Si
 use jobs::{Claim, Job, NewJob, Outcome, Page, PageRequest, SearchText, StoreError};
 use nodes_domain::Idempotency;
 use sites_domain::{
-    Backup, BackupFilter, BackupStatus, Change, CreatedInSite, DueBackups, Environment, Expected, NodeLoad, Site,
-    SiteFilter, SiteName, SiteStore,
+    Backup, BackupFilter, Change, CreatedInSite, DueBackups, Environment, Expected, NodeLoad, Site, SiteFilter,
+    SiteName, SiteStore,
 };
 
 use self::table::{StoredBackup, StoredEnvironment, Tables, Told};
@@ -346,10 +346,8 @@ impl SiteStore for MemorySites {
     async fn newest_backups(&self, ids: &[EnvironmentId]) -> Result<Vec<(EnvironmentId, Timestamp)>, StoreError> {
         self.at_once(|tables, _| {
             let newest = |id: &EnvironmentId| {
-                let backups = tables.backups.iter().map(|stored| &stored.backup);
-                let of_environment = backups.filter(|backup| backup.environment_id == *id);
-                let completed = of_environment.filter(|backup| backup.status == BackupStatus::Completed);
-                Some((*id, completed.filter_map(|backup| backup.completed_at).max()?))
+                let saved = tables.saved(*id);
+                Some((*id, saved.database.max(saved.files)?))
             };
             let mut found: Vec<_> = ids.iter().filter_map(newest).collect();
             found.sort_by_key(|(id, _)| *id);

@@ -207,12 +207,17 @@ fn environments_of_one_node_are_kept_apart() {
         assert!(status >= 400, "{name}: {status} {body}");
     }
 
-    // A process of each waits for visitors before there is one: whoever comes while the only one is being ended would hang.
-    machine.run("systemctl reload 'php*-fpm'");
-    for environment in [&one, &other] {
-        let count = format!("pgrep --count --uid {} || true", environment.user());
-        eventually("PHP waits for a visitor", Duration::from_secs(30), || {
-            (machine.run(&count).trim() == "1").then_some(())
+    // Processes of each wait for visitors before there is one: whoever comes while the only one is being ended would hang.
+    let waiting = |environment: &Environment| {
+        let pids = machine.run(&format!("pgrep --uid {} || true", environment.user()));
+        pids.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = [&one, &other].map(waiting);
+    machine.run("systemctl reload \"$(basename /lib/systemd/system/php*-fpm.service)\"");
+    for (environment, before) in [&one, &other].into_iter().zip(before) {
+        eventually("PHP waits for visitors", Duration::from_secs(30), || {
+            let now = waiting(environment);
+            (now.len() >= 2 && now.iter().all(|pid| !before.contains(pid))).then_some(())
         });
     }
     setup.end();

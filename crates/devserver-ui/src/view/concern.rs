@@ -1,11 +1,11 @@
 //! One thing that needs attention: what is wrong with it, what to do next, and where that is done.
 
-use domain_kernel::Timestamp;
-use jobs::Job;
+use domain_kernel::{EnvironmentId, SiteId, Timestamp};
+use jobs::{Job, JobKind};
 use nodes_domain::{Guidance, Node, NodeStatus, ReasonCode};
 use operations::present_readiness;
 use serde::Serialize;
-use sites_domain::{EnvironmentOfSite, NamedJob, Saved, Site, Troubled, UnsavedSite};
+use sites_domain::{BackupCut, EnvironmentOfSite, NamedJob, Saved, Site, Troubled, UnsavedSite};
 
 use super::job::{remedy, title};
 use super::text::{Piece, prose};
@@ -145,6 +145,8 @@ fn in_short(reason: &Guidance) -> (String, String) {
 pub(super) fn of_job(job: &NamedJob, now: Timestamp) -> Concern {
     let failed = &job.view.job;
     let error = failed.error.as_ref().map(|failure| failure.code);
+    let of_what = failed.site_id.zip(failed.environment_id);
+    let of_what = of_what.filter(|_| failed.kind == JobKind::BackupCreate);
     Concern {
         key: format!("attention-job-{}", failed.id),
         href: format!("/jobs/{}", failed.id),
@@ -156,7 +158,7 @@ pub(super) fn of_job(job: &NamedJob, now: Timestamp) -> Concern {
         what: error.map(|code| prose(code.summary())).unwrap_or_default(),
         code: error.map(|code| code.as_str()),
         next: error.map(|code| remedy(code, true)).unwrap_or_default(),
-        act: None,
+        act: of_what.map(|(site, environment)| new_backup(site, environment)),
     }
 }
 
@@ -230,27 +232,45 @@ pub(super) fn of_unsaved(unsaved: &UnsavedSite, now: Timestamp) -> Concern {
         key: format!("attention-backup-{}", site.short_id),
         when: newest.map(|at| When::new(at, now)),
         pill: None,
-        what: prose(what_is_unsaved(*saved)),
+        what: prose(what_is_unsaved(*saved, BackupCut::at(now).backed_up_since)),
         next: prose("Take a full backup now, or set a schedule on its page."),
-        act: Some(Act {
-            href: format!(
-                "/sites/{}?form=backup&environment_id={}",
-                site.id, site.primary_environment_id
-            ),
-            words: "New backup",
-        }),
+        act: Some(new_backup(site.id, site.primary_environment_id)),
         ..of_site(site)
     }
 }
 
-/// What a site lacks, of which no recent backups save all.
-fn what_is_unsaved(saved: Saved) -> &'static str {
-    match (saved.database, saved.files) {
-        (None, None) => "There is no backup of it as it is now.",
-        (Some(_), None) => "Only its database is backed up, not its files.",
-        (None, Some(_)) => "Only its files are backed up, not its database.",
-        (Some(database), Some(files)) if database > files => "Its files were not backed up in the last 7 days.",
-        (Some(database), Some(files)) if database < files => "Its database was not backed up in the last 7 days.",
-        (Some(_), Some(_)) => "Its newest backup is older than 7 days.",
+/// The form that makes a backup of an environment.
+fn new_backup(site: SiteId, environment: EnvironmentId) -> Act {
+    Act {
+        href: format!("/sites/{site}?form=backup&environment_id={environment}"),
+        words: "New backup",
+    }
+}
+
+/// How a part of a site is saved.
+enum Part {
+    Missing,
+    Old,
+    Recent,
+}
+
+/// What a site lacks, of which no backups since `since` save all.
+fn what_is_unsaved(saved: Saved, since: Timestamp) -> &'static str {
+    use Part::{Missing, Old, Recent};
+    let part = |newest: Option<Timestamp>| match newest {
+        None => Missing,
+        Some(at) if at < since => Old,
+        Some(_) => Recent,
+    };
+    match (part(saved.database), part(saved.files)) {
+        (Missing, Missing) => "There is no backup of it as it is now.",
+        (Recent, Missing) => "Only its database is backed up, not its files.",
+        (Missing, Recent) => "Only its files are backed up, not its database.",
+        (Old, Missing) => "Its files are not backed up, and its database was not in the last 7 days.",
+        (Missing, Old) => "Its database is not backed up, and its files were not in the last 7 days.",
+        (Recent, Old) => "Its files were not backed up in the last 7 days.",
+        (Old, Recent) => "Its database was not backed up in the last 7 days.",
+        // Both are recent only where a clock went back meanwhile.
+        (Old, Old) | (Recent, Recent) => "Neither its database nor its files were backed up in the last 7 days.",
     }
 }

@@ -18,6 +18,19 @@ pub(crate) struct NodeLink {
     name: String,
     /// Whether what is asked of it has a chance of an answer.
     pub(super) is_active: bool,
+    /// What keeps what lives on it from answering, if anything does.
+    trouble: Option<&'static str>,
+}
+
+/// What a node's status means for what lives on it.
+const fn trouble(status: NodeStatus) -> Option<&'static str> {
+    match status {
+        NodeStatus::Active | NodeStatus::Decommissioned => None,
+        NodeStatus::Unreachable => Some("unreachable: nothing on it may answer"),
+        NodeStatus::Failed => Some("failed: what is on it may not answer"),
+        NodeStatus::Provisioning => Some("is being provisioned"),
+        NodeStatus::Decommissioning => Some("is being deleted"),
+    }
 }
 
 impl NodeLink {
@@ -26,6 +39,7 @@ impl NodeLink {
             id: node.id.to_string(),
             name: node.name.as_str().to_owned(),
             is_active: node.status == NodeStatus::Active,
+            trouble: trouble(node.status),
         }
     }
 
@@ -35,6 +49,7 @@ impl NodeLink {
             id: node.id.to_string(),
             name: node.name.as_str().to_owned(),
             is_active: node.status == NodeStatus::Active,
+            trouble: trouble(node.status),
         }
     }
 
@@ -44,6 +59,7 @@ impl NodeLink {
             id: id.to_string(),
             name: "a node that is gone".to_owned(),
             is_active: false,
+            trouble: None,
         }
     }
 }

@@ -6,7 +6,8 @@ use domain_kernel::Timestamp;
 use jobs::{JobStatus, JobView, StepStatus};
 use serde::Serialize;
 
-use super::job::{ErrorRow, is_parked, status_words, steps_of, title};
+use super::job::{ErrorRow, is_parked, status_words, steps_of, title, when_cancelled};
+use super::text::{Piece, prose};
 use super::when::{self, Since, When};
 
 /// A job as one line. `job_line.html` shows it.
@@ -30,6 +31,8 @@ pub(crate) struct JobLine {
     when: When,
     took: Option<String>,
     error: Option<ErrorRow>,
+    /// How a cancelled one left what it worked on, and what to do.
+    cancelled: Option<Vec<Piece>>,
 }
 
 impl JobLine {
@@ -61,6 +64,7 @@ impl JobLine {
             when: When::new(job.finished_at.or(job.started_at).unwrap_or(job.created_at), now),
             took: ended.map(|(end, begun)| when::duration(end.since(begun))),
             error: job.error.as_ref().map(|failure| ErrorRow::new(failure, None, !is_open)),
+            cancelled: (job.status == JobStatus::Cancelled).then(|| prose(when_cancelled(job.kind))),
         }
     }
 }

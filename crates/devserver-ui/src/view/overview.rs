@@ -139,10 +139,10 @@ fn first_step(seen: &Overview) -> Option<FirstStep> {
     match seen.totals {
         Totals { sites: 1.., .. } => None,
         Totals { nodes: 0, .. } => Some(FirstStep::CreateNode),
-        // No node is ready, and no job is at work on any.
+        Totals { nodes_ready: 1.., .. } => Some(FirstStep::CreateSite),
+        // No job is at work on any node.
         Totals { nodes, .. } if seen.nodes.count >= nodes => Some(FirstStep::MendNode),
-        Totals { nodes_active: 0, .. } => Some(FirstStep::WaitForNode),
-        _ => Some(FirstStep::CreateSite),
+        _ => Some(FirstStep::WaitForNode),
     }
 }
 
@@ -176,7 +176,8 @@ fn groups(seen: &Overview, now: Timestamp) -> Vec<Group> {
     let environments = group(
         "environments",
         "Failed environments",
-        ("/sites", "all sites"),
+        // The list of sites has no filter for them.
+        ("/jobs?status=failed", "all failed jobs"),
         &seen.failed_environments,
         |environment| of_environment(environment, now),
     );

@@ -296,11 +296,19 @@ async fn cancelling_is_asked_about_first_and_leads_back_to_the_job() {
 
     panel.settle(&claim, node, Outcome::Cancelled, NodeStatus::Failed).await;
     assert_eq!(panel.jobs.view(job).job.status, JobStatus::Cancelled);
+    let address = format!("/jobs/{job}");
     let page = panel.get(&format!("/jobs/{job}?confirm=cancel")).await;
     page.assert_has(&["It has ended: there is nothing to cancel."]);
     let answer = panel.post(&format!("/jobs/{job}/cancel"), "").await;
     assert_eq!(answer.status, 409);
     answer.assert_has(&["class=\"alert\"", "cancelled"]);
+
+    let page = panel.get(&address).await;
+    page.assert_has(&["The machine stays as far as it has got", &format!("{address}/retry")]);
+    panel.post(&format!("{address}/retry"), "").await.location();
+    let page = panel.get(&address).await;
+    page.assert_has(&["It cannot be retried: a later job has come since"]);
+    assert!(!page.has("The machine stays as far"), "not so any more: {page:?}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain_kernel::{Clock, JobErrorCode, JobId};
 use jobs::{Failure, JobKind, JobStore, NewJob, Outcome};
 use nodes_domain::{Guidance, NodeStatus, ReasonCode};
-use sites_domain::{BackupScope, Change, EnvironmentStatus, SiteStatus, SiteStore};
+use sites_domain::{Backup, BackupScope, BackupStatus, Change, EnvironmentStatus, SiteStatus, SiteStore};
 
 use crate::panel::Panel;
 use crate::site_support::{Shop, text_of};
@@ -69,7 +69,10 @@ async fn a_fresh_installation_teaches_the_next_step() {
     let (node, _) = panel.create_node("web-1").await;
     assert_has(
         &panel.overview().await,
-        &["No node is active yet. Follow how it is set up", "0 running, 1 waiting"],
+        &[
+            "No node is ready yet. See on the page of nodes how far it is",
+            "0 running, 1 waiting",
+        ],
     );
     let claim = panel.claim().await;
     panel.settle(&claim, node, failed(), NodeStatus::Failed).await;
@@ -81,7 +84,7 @@ async fn a_fresh_installation_teaches_the_next_step() {
         &["No node can take a site: web-1 failed. Its page says why and what to do."],
     );
     assert!(!page.has("data-done"), "{}", page.body);
-    assert!(!text.contains("Follow how it is set up"), "{text}");
+    assert!(!text.contains("how far it is"), "{text}");
     let mut mended = panel.nodes.get(node);
     mended.status = NodeStatus::Active;
     panel.nodes.put(mended);
@@ -181,6 +184,11 @@ async fn failed_sites_environments_and_jobs_lead_to_where_they_are_put_right() {
             "The backup storage did not take or give a backup. BACKUP_STORAGE_FAILED",
         ],
     );
+    page.assert_has(&[&format!(
+        "href=\"{}?form=backup&amp;environment_id={}\" data-opens-dialog",
+        shop.path(),
+        shop.environment
+    )]);
     // What a later job made up for is no concern any more.
     panel.ended(shop, JobKind::BackupCreate, Outcome::Succeeded).await;
     assert_has(&panel.overview().await, &["One thing needs attention."]);
@@ -257,7 +265,10 @@ async fn a_site_without_a_recent_backup_offers_one() {
     let mut backup = panel.site_rows.all_backups().remove(0);
     backup.completed_at = Some(now.minus(DAY * 7 + HOUR));
     panel.site_rows.put_backup(backup);
-    let old = ["newest 7 days ago", "Its newest backup is older than 7 days."];
+    let old = [
+        "newest 7 days ago",
+        "Neither its database nor its files were backed up in the last 7 days.",
+    ];
     assert_has(&panel.overview().await, &old);
     panel.put_backup(shop, shop.environment, BackupScope::Db);
     let part = [
@@ -267,6 +278,71 @@ async fn a_site_without_a_recent_backup_offers_one() {
     assert_has(&panel.overview().await, &part);
     panel.put_backup(shop, shop.environment, BackupScope::Files);
     assert_has(&panel.overview().await, &["Nothing needs attention."]);
+}
+
+#[tokio::test]
+async fn what_a_site_lacks_is_told_for_its_database_and_its_files_apart() {
+    let panel = Panel::new().await;
+    let shop = panel.shop().await;
+    let mut site = panel.site_rows.find_site(shop.site).unwrap();
+    site.created_at = panel.clock.now().minus(DAY * 30);
+    panel.site_rows.put_site(site);
+    for (database, files, said) in [
+        (None, None, "There is no backup of it as it is now."),
+        (Some(1), None, "Only its database is backed up, not its files."),
+        (None, Some(1), "Only its files are backed up, not its database."),
+        (Some(1), Some(20), "Its files were not backed up in the last 7 days."),
+        (Some(20), Some(1), "Its database was not backed up in the last 7 days."),
+        (
+            Some(10),
+            Some(20),
+            "Neither its database nor its files were backed up in the last 7 days.",
+        ),
+        (
+            Some(10),
+            None,
+            "Its files are not backed up, and its database was not in the last 7 days.",
+        ),
+        (
+            None,
+            Some(10),
+            "Its database is not backed up, and its files were not in the last 7 days.",
+        ),
+    ] {
+        for old in panel.site_rows.all_backups() {
+            let status = BackupStatus::Expired;
+            panel.site_rows.put_backup(Backup { status, ..old });
+        }
+        for (scope, days) in [(BackupScope::Db, database), (BackupScope::Files, files)] {
+            let Some(days) = days else { continue };
+            let id = panel.put_backup(shop, shop.environment, scope);
+            let mut all = panel.site_rows.all_backups().into_iter();
+            let mut backup = all.find(|backup| backup.id == id).unwrap();
+            backup.completed_at = Some(panel.clock.now().minus(DAY * days));
+            panel.site_rows.put_backup(backup);
+        }
+        assert_has(&panel.overview().await, &[said]);
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_only_active_takes_no_site_while_another_is_set_up_or_deleted() {
+    let panel = Panel::new().await;
+    let (node, _) = panel.active_node("web-1").await;
+    let (other, _) = panel.create_node("web-2").await;
+    for status in [NodeStatus::Provisioning, NodeStatus::Decommissioning] {
+        let mut changed = panel.nodes.get(other);
+        changed.status = status;
+        panel.nodes.put(changed);
+        let page = panel.get("/").await;
+        assert!(!page.has("href=\"/sites\">Create a site</a>"), "{}", page.body);
+        assert_has(
+            &text_of(&page.body),
+            &["No node is ready yet. See on the page of nodes"],
+        );
+    }
+    panel.make_ready(node);
+    panel.get("/").await.assert_has(&["href=\"/sites\">Create a site</a>"]);
 }
 
 #[tokio::test]
@@ -283,10 +359,12 @@ async fn ten_of_a_kind_are_shown_and_the_rest_is_counted() {
 
     let panel = Panel::new().await;
     let shop = panel.shop().await;
+    let mut copies = Vec::new();
     for count in 0..12 {
         let staging = panel
             .staging(shop, &format!("Copy {count}"), &format!("copy-{count}"))
             .await;
+        copies.push(staging.environment_id);
         let job = NewJob::on_environment(JobKind::BackupCreate, shop.node, shop.site, staging.environment_id, 3);
         panel.jobs.enqueue(job);
         let claim = panel.claim().await;
@@ -296,6 +374,11 @@ async fn ten_of_a_kind_are_shown_and_the_rest_is_counted() {
     assert_eq!(page.body.matches("id=\"attention-job-").count(), 10);
     page.assert_has(&["2 more: <a href=\"/jobs?status=failed\">all failed jobs</a>"]);
     assert_has(&text_of(&page.body), &["12 things need attention."]);
+    let fails = |environment| Change::EnvironmentStatus(environment, EnvironmentStatus::Failed);
+    panel.change(copies.into_iter().map(fails).collect()).await;
+    let page = panel.get("/").await;
+    assert_eq!(page.body.matches("id=\"attention-environment-").count(), 10);
+    page.assert_has(&["2 more: <a href=\"/jobs?status=failed\">all failed jobs</a>"]);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use domain_kernel::{EnvironmentId, JobErrorCode, JobId};
 use jobs::{Failure, Outcome};
+use nodes_domain::{Node, NodeStatus};
 use sites_domain::{BackupChange, BackupScope, BackupStatus, Change, EnvironmentStatus, SiteStatus, SiteStore};
 
 use crate::panel::{Answer, Panel};
@@ -257,5 +258,23 @@ async fn what_a_page_calls_by_a_term_of_its_own_it_explains_there() {
         "The provider fake is the part of Pressluft that makes the machine, and destroys it.",
     ] {
         assert!(node.contains(words), "{words}: {node}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_answer_is_told_of_where_its_sites_are() {
+    let panel = Panel::new().await;
+    let shop = panel.shop().await;
+    let trouble = "unreachable: nothing on it may answer";
+    for path in ["/sites", &shop.path()] {
+        assert!(!panel.get(path).await.has(trouble));
+    }
+    let node = panel.nodes.get(shop.node);
+    panel.nodes.put(Node {
+        status: NodeStatus::Unreachable,
+        ..node
+    });
+    for path in ["/sites", &shop.path()] {
+        panel.get(path).await.assert_has(&[trouble]);
     }
 }

@@ -44,7 +44,10 @@ impl Workflow for EnvReaddress {
         let mut changes = Vec::new();
         if let Some((site, environment)) = self.0.at_the_end(job).await? {
             let becomes = match (&outcome, environment.status) {
-                (Outcome::Succeeded, EnvironmentStatus::Creating) => Some(EnvironmentStatus::Active),
+                // One that was active is now known to work, which is written with its status.
+                (Outcome::Succeeded, EnvironmentStatus::Creating | EnvironmentStatus::Active) => {
+                    Some(EnvironmentStatus::Active)
+                }
                 (Outcome::Failed(_) | Outcome::Cancelled, EnvironmentStatus::Creating) => {
                     Some(EnvironmentStatus::Failed)
                 }

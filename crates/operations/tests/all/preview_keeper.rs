@@ -7,8 +7,8 @@ use domain_kernel::{ApiErrorCode, CancelToken, Clock, JobErrorCode, StopReason};
 use futures_util::poll;
 use jobs::{Failure, JobKind, JobStatus, Outcome, RunEnd};
 use nodes_domain::NodeStatus;
-use operations::PreviewKeeper;
-use sites_domain::{CreatedInSite, EnvironmentStatus, SiteStatus};
+use operations::{OverviewService, PreviewKeeper};
+use sites_domain::{CreatedInSite, EnvironmentStatus, PreviewError, SiteStatus};
 use test_support::{Fault, RuntimeMethod};
 
 use crate::bench::Bench;
@@ -56,6 +56,34 @@ async fn every_environment_of_a_node_with_another_address_is_moved_once_and_serv
     let jobs = bench.jobs_of(MOVED).await;
     assert_eq!(jobs.len(), 2);
     assert!(jobs.iter().all(|job| job.requested_by.is_none()), "nobody asked");
+}
+
+#[tokio::test]
+async fn an_environment_that_was_moved_is_known_to_work_and_a_failed_restore_before_is_no_concern_any_more() {
+    let bench = Bench::new();
+    let site = bench.active_site().await;
+    let backup = bench.stored_backup(site.environment_id).await;
+    let restore = bench.sites.service.restore(site.environment_id, backup, None);
+    let restore = restore.await.unwrap();
+    bench.sites.preview.always(Some(PreviewError::WrongProof));
+    bench.run().await;
+    bench.sites.preview.always(None);
+    let active = (SiteStatus::Active, EnvironmentStatus::Active);
+    assert_eq!(bench.standing(&site), active, "it was rolled back");
+    let overview = OverviewService::new(bench.sites.rows.clone(), bench.clock.clone());
+    let concerns = async || {
+        let jobs = overview.look().await.unwrap().failed_jobs.items.into_iter();
+        jobs.map(|job| job.view.job.id).collect::<Vec<_>>()
+    };
+    assert_eq!(concerns().await, [restore.job_id]);
+
+    bench.clock.advance(Duration::from_secs(1));
+    bench.readdress(bench.node_of(site.environment_id), "192.0.2.99");
+    bench.preview_keeper().round().await.unwrap();
+    assert_eq!(concerns().await, [restore.job_id], "it was not moved yet");
+    assert_eq!(bench.run().await, RunEnd::Settled(Outcome::Succeeded));
+    assert_eq!((bench.standing(&site), url(&bench, &site)), (active, wanted(&site)));
+    assert!(concerns().await.is_empty());
 }
 
 #[tokio::test]

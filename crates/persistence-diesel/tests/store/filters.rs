@@ -7,7 +7,7 @@ use jobs::{JobKind, NewJob, Outcome, PageRequest};
 use nodes_domain::{AcquisitionSource, NewNode, NodeBrief, NodeChange, NodeFilter, NodeStatus, NodeTarget, RemoteHost};
 use sites_domain::{BackupChange, BackupCut, BackupStatus, BackupTrigger, Change, NewSite, SiteFilter, SiteStatus};
 
-use crate::overview::{backed_up, look, probed};
+use crate::overview::{backed_up, completed, look, probed};
 use crate::site_support::{World, new_backup, new_environment, new_job, site_tests};
 use crate::support::{SECOND, new_node, target};
 
@@ -315,6 +315,8 @@ site_tests! {
         world.apply(vec![Change::Backup(newest_of_all, BackupChange::Status(BackupStatus::Expired))]).await.unwrap();
         assert_eq!(newest().await, [(shop.environment, later)], "one that was given up is none");
         world.clock.advance(SECOND);
+        completed(&world, new_backup(&shop, BackupTrigger::Checkpoint), 1).await;
+        assert_eq!(newest().await, [(shop.environment, later)], "a checkpoint holds what a restore replaced");
         world.apply(vec![Change::AddBackup(new_backup(&shop, BackupTrigger::Manual))]).await.unwrap();
         backed_up(&world, &blog, 1).await;
         assert_eq!(newest().await, [(shop.environment, later), (blog.environment, world.now())], "one that waits is none");

@@ -104,7 +104,8 @@ async fn partly_backed_up(world: &World, made: &Made, scope: BackupScope) {
     completed(world, NewBackup { scope, ..backup }, 1).await;
 }
 
-async fn completed(world: &World, backup: NewBackup, size_bytes: u64) -> NewBackup {
+/// The same of any backup.
+pub(crate) async fn completed(world: &World, backup: NewBackup, size_bytes: u64) -> NewBackup {
     let completed = BackupChange::Completed {
         storage: StorageId::new("local"),
         path: "a".to_owned(),
@@ -156,7 +157,7 @@ site_tests! {
         assert_eq!(failed_jobs(&seen), [], "it is told by its node");
         let seen = look_at(&world, 1).await;
         assert_eq!(ids(&seen.nodes, id), (vec![failing], 4));
-        assert_eq!((seen.totals.nodes, seen.totals.nodes_active), (5, 3));
+        assert_eq!((seen.totals.nodes, seen.totals.nodes_active, seen.totals.nodes_ready), (5, 3, 1));
     }
 
     async fn a_failed_job_stands_until_a_later_one_of_its_kind_on_the_same_thing(world) {
@@ -248,6 +249,39 @@ site_tests! {
         world.apply(works).await.unwrap();
         let seen = look(&world).await;
         assert_eq!((told(&seen).0, failed_jobs(&seen)), (vec![], vec![]));
+    }
+
+    async fn an_environment_that_a_removal_of_its_site_left_failed_is_told_with_that_job(world) {
+        let made = world.active_site("shop").await;
+        let staging = Made { environment: domain_kernel::EnvironmentId::generate(), ..made };
+        world.apply(vec![
+            Change::AddEnvironment(new_environment(staging.environment, made.site, "staging", made.node)),
+            Change::EnvironmentStatus(staging.environment, EnvironmentStatus::Active),
+        ]).await.unwrap();
+        job(&world, &staging, JobKind::EnvCreate, Outcome::Succeeded).await;
+        let fails = |made: &Made| Change::EnvironmentStatus(made.environment, EnvironmentStatus::Failed);
+        let all = vec![fails(&made), fails(&staging), Change::SiteStatus(made.site, SiteStatus::Failed)];
+        let told = async || {
+            let seen = look(&world).await;
+            let job = |job: &Option<jobs::Job>| job.as_ref().map(|job| job.id);
+            let sites = ids(&seen.failed_sites, |found| job(&found.failed_job)).0;
+            let environments = ids(&seen.failed_environments, |found| job(&found.failed_job)).0;
+            (sites, environments)
+        };
+        for kind in [JobKind::SiteDelete, JobKind::SiteAbandon] {
+            let removal = job_that(&world, &made, kind, failed(), all.clone()).await;
+            assert_eq!(told().await, (vec![Some(removal)], vec![]));
+            // Production was put right, the copy was not.
+            world.apply(vec![
+                Change::EnvironmentStatus(made.environment, EnvironmentStatus::Active),
+                Change::SiteStatus(made.site, SiteStatus::Active),
+            ]).await.unwrap();
+            assert_eq!(told().await, (vec![], vec![Some(removal)]), "{kind}");
+        }
+        let restore = job_that(&world, &staging, JobKind::EnvRestore, failed(), vec![fails(&staging)]).await;
+        assert_eq!(told().await, (vec![], vec![Some(restore)]), "its own job is the later one");
+        job(&world, &made, JobKind::SiteDelete, Outcome::Cancelled).await;
+        assert_eq!(told().await, (vec![], vec![None]), "the newest one did not fail");
     }
 
     async fn a_restore_that_was_rolled_back_stands_until_the_environment_was_found_to_work_since(world) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain_kernel::{EnvironmentId, Timestamp};
+use domain_kernel::{EnvironmentId, SiteId, Timestamp};
 use jobs::{Job, JobCatalog, JobFilter, JobKind, JobStatus, JobView, PageRequest, StoreError};
 use nodes_domain::{Node, NodeStatus};
 use sites_domain::{
@@ -116,7 +116,7 @@ impl Seen<'_> {
         let sites = self.sites().into_iter();
         let failed = sites.filter(|site| site.status == SiteStatus::Failed);
         failed.map(|site| Troubled {
-            failed_job: self.changed_by(site.primary_environment_id),
+            failed_job: self.changed_by(site.id, site.primary_environment_id),
             thing: site,
         })
     }
@@ -127,8 +127,12 @@ impl Seen<'_> {
         newest.filter(|job| job.status == JobStatus::Failed).cloned()
     }
 
-    fn changed_by(&self, id: EnvironmentId) -> Option<Job> {
-        self.failed_by(|job| job.environment_id == Some(id) && job.kind != JobKind::BackupCreate)
+    fn changed_by(&self, site: SiteId, id: EnvironmentId) -> Option<Job> {
+        self.failed_by(|job| match job.kind {
+            JobKind::BackupCreate => false,
+            JobKind::SiteDelete | JobKind::SiteAbandon => job.site_id == Some(site),
+            _ => job.environment_id == Some(id),
+        })
     }
 
     fn is_left_failed(&self, job: &Job) -> bool {
@@ -163,7 +167,7 @@ impl Seen<'_> {
                         environment: environment.clone(),
                         site: site.name.clone(),
                     },
-                    failed_job: self.changed_by(environment.id),
+                    failed_job: self.changed_by(environment.site_id, environment.id),
                 })
             })
             .collect();
@@ -190,6 +194,7 @@ impl Seen<'_> {
             .collect();
         Totals {
             nodes_active: nodes(|status| status == NodeStatus::Active),
+            nodes_ready: self.nodes.iter().filter(|node| node.is_ready()).count() as u64,
             nodes: nodes(|status| status != NodeStatus::Decommissioned),
             sites: self.tables.sites.len() as u64,
             environments: self.tables.environments.len() as u64,
