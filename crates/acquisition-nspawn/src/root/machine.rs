@@ -171,10 +171,10 @@ async fn watch_boot(
     seen: &mut Seen,
 ) -> Result<(), StepError> {
     loop {
-        match running(Code::LocalAcquisitionFailed, folder)? {
-            None if has_ended(folder) => return Err(died(ctx, folder).await),
-            None => {}
-            Some(machine) => {
+        match life(folder)? {
+            Life::Ended => return Err(died(ctx, folder).await),
+            Life::ToBegin => {}
+            Life::Running(machine) => {
                 *seen = Seen::Started;
                 if let Some(leader) = leader(machine)
                     && has_booted(host, ctx, leader).await?
@@ -190,9 +190,23 @@ async fn watch_boot(
     }
 }
 
-/// Whether a machine that does not run has run, or failed to. Until its script has got so far there is neither file.
-fn has_ended(folder: &MachineFolder) -> bool {
-    folder.process().exists() || fs::metadata(folder.console()).is_ok_and(|console| console.len() > 0)
+/// A machine that was told to start.
+#[derive(Debug)]
+enum Life {
+    ToBegin,
+    Running(ProcessKey),
+    Ended,
+}
+
+/// Where it is. It leaves traces from its start on, so they are looked for before the machine is: one that starts between
+/// the two looks has not ended.
+fn life(folder: &MachineFolder) -> Result<Life, StepError> {
+    let began = folder.process().exists() || fs::metadata(folder.console()).is_ok_and(|console| console.len() > 0);
+    Ok(match running(Code::LocalAcquisitionFailed, folder)? {
+        Some(machine) => Life::Running(machine),
+        None if began => Life::Ended,
+        None => Life::ToBegin,
+    })
 }
 
 /// Asks the machine's own systemd. It counts as up even where a unit failed: sshd is asked by itself.
@@ -352,5 +366,49 @@ fn signal(code: Code, machine: ProcessKey, signal: Signal) -> Result<(), StepErr
             code,
             format!("process {} cannot be signalled: {error}", machine.pid),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_starts_while_it_is_looked_at_has_not_ended() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = MachineFolder::new(data.path(), "pressluft-0123456789ab");
+        fs::create_dir_all(folder.path()).unwrap();
+        let ready = folder.path().join("process.new");
+        for round in 0..500 {
+            let stat = fs::read_to_string("/proc/self/stat").unwrap();
+            fs::write(&ready, stat + &boot_id().unwrap() + "\n").unwrap();
+            assert!(matches!(life(&folder), Ok(Life::ToBegin)), "round {round}");
+            std::thread::scope(|threads| {
+                threads.spawn(|| fs::rename(&ready, folder.process()).unwrap());
+                loop {
+                    match life(&folder).unwrap() {
+                        Life::ToBegin => {}
+                        Life::Running(machine) => break assert_eq!(machine.pid, std::process::id()),
+                        Life::Ended => panic!("it is told to have ended in round {round}"),
+                    }
+                }
+            });
+            fs::remove_file(folder.process()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_machine_has_ended_where_it_left_a_trace_and_no_process() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = MachineFolder::new(data.path(), "pressluft-0123456789ab");
+        fs::create_dir_all(folder.path()).unwrap();
+        fs::write(folder.console(), "").unwrap();
+        assert!(matches!(life(&folder), Ok(Life::ToBegin)));
+        fs::write(folder.console(), "cannot enter the cgroup\n").unwrap();
+        assert!(matches!(life(&folder), Ok(Life::Ended)));
+        fs::write(folder.console(), "").unwrap();
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        fs::write(folder.process(), stat + "another boot\n").unwrap();
+        assert!(matches!(life(&folder), Ok(Life::Ended)));
     }
 }

@@ -1,6 +1,7 @@
 //! One installation on this host, with the means to look at its machines from outside.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -219,35 +220,14 @@ impl Installation {
             ("namespaces", self.run(&["ip", "netns", "list"]).await),
             ("interfaces", self.run(&["ip", "link"]).await),
             ("firewall", self.run(&["nft", "list", "ruleset"]).await),
-            // What belongs to other machines may go away while it is looked at.
-            (
-                "cgroups",
-                self.run(&["find", "/sys/fs/cgroup", "-ignore_readdir_race", "-type", "d"])
-                    .await,
-            ),
+            ("cgroups", paths_below(Path::new("/sys/fs/cgroup"))),
             ("processes", self.run(&["ps", "-eo", "args"]).await),
             (
                 "leases",
                 fs::read_to_string("/var/lib/pressluft/nspawn/addresses.json").unwrap(),
             ),
-            (
-                "run files",
-                self.run(&[
-                    "find",
-                    "/run",
-                    "-ignore_readdir_race",
-                    "-path",
-                    "/run/user",
-                    "-prune",
-                    "-o",
-                    "-print",
-                ])
-                .await,
-            ),
-            (
-                "data files",
-                self.run(&["find", &self.data.path().to_string_lossy()]).await,
-            ),
+            ("run files", paths_below(Path::new("/run"))),
+            ("data files", paths_below(self.data.path())),
         ] {
             traces.extend(
                 text.lines()
@@ -281,4 +261,35 @@ impl Drop for Installation {
             eprintln!("machines of the failed test were left");
         }
     }
+}
+
+/// Every path below a folder, links not followed. What belongs to other machines may go away while it is looked at, and what
+/// belongs to a user (a mount of theirs under `/run/user`) may be closed.
+fn paths_below(folder: &Path) -> String {
+    let gone = |error: io::Error| {
+        let expected = [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied];
+        assert!(expected.contains(&error.kind()), "{}: {error}", folder.display());
+    };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            gone(error);
+            return String::new();
+        }
+    };
+    let mut paths = String::new();
+    for entry in entries {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                gone(error);
+                break;
+            }
+        };
+        paths += &format!("{}\n", entry.path().display());
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            paths += &paths_below(&entry.path());
+        }
+    }
+    paths
 }
