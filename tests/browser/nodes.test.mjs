@@ -136,6 +136,20 @@ stage.test("the line that installs the key can be copied whole, by one click", a
   assert.deepEqual(problems, []);
 });
 
+stage.test("where the browser keeps the clipboard from the page, the line is copied all the same", async () => {
+  const { page, problems } = await stage.newPage();
+  // As on plain http under another name than this host's own.
+  await page.addInitScript(() => Object.defineProperty(navigator, "clipboard", { value: undefined }));
+  await logIn(page);
+  await page.goto("/nodes");
+  const { install_command: line } = await (await stage.installation.client()).read("/api/ssh-key");
+  const copied = page.evaluate(() => new Promise((done) => document.addEventListener("copy", () => done(String(getSelection())), { once: true })));
+  await page.getByRole("button", { name: /^Copy/ }).click();
+  assert.equal(await copied, line);
+  await button(page, "Copied").waitFor();
+  assert.deepEqual(problems, []);
+});
+
 stage.test("a remote host that does not answer is told without a reload, and nothing local is made", async () => {
   const { page, problems } = await nodesPage();
   await isLive(page);
@@ -195,7 +209,13 @@ stage.test("eight tabs at once follow a node live and can still navigate", async
   const client = await stage.installation.client();
   const { node_id: node, job_id: job } = await client.createLocalNode();
   await inAll((page) => rowWith(page, node, "[data-status=provisioning]").waitFor());
-  await cancel(client, job);
+  // As an operator does, on the page of the job that runs.
+  const { page: asking } = await newPage(first.context(), stage.installation.url, problems);
+  await asking.goto(`/jobs/${job}`);
+  await asking.locator("[data-job-status=running]").first().waitFor();
+  await asking.getByRole("link", { name: "Cancel", exact: true }).click();
+  await asking.getByRole("dialog").getByRole("button", { name: "Cancel the job" }).click();
+  await asking.locator(".job-now [data-job-status=cancelled]").waitFor();
   await inAll((page) => rowWith(page, node, "[data-status=failed]").waitFor());
   assert.deepEqual(await inAll(isMarked), pages.map(() => true), "a tab was loaded anew");
   await inAll(async (page) => {
@@ -279,6 +299,8 @@ stage.test("an operator sees a node become ready without a reload, although the 
   const told = await (await installation.client()).linesOfJob(id);
   await job.locator(`[data-key="${told.at(-1)}"]`).waitFor({ state: "attached" });
   await job.locator("[data-job-status=succeeded]").first().waitFor();
+  // What a screen reader is told without being asked.
+  await job.locator("[data-announce]", { hasText: /: done/ }).waitFor({ state: "attached" });
   assert.deepEqual(await lines.evaluateAll((elements) => elements.map((element) => element.dataset.key)), told);
   assert(await isMarked(page), "the list was loaded anew");
   assert(await isMarked(job), "the page of the job was loaded anew");

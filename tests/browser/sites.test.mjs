@@ -165,7 +165,8 @@ stage.test("a copy, a backup and a restore are asked for in dialogs and done", a
   await look(page, "dialog-backup");
   await page.keyboard.press("Escape");
   await dialog.waitFor({ state: "hidden" });
-  assert.match(await page.evaluate(() => document.activeElement.textContent), /^Actions/);
+  // A dialog tells of its closing a moment after it is gone.
+  await page.waitForFunction(() => document.activeElement.textContent.startsWith("Actions"));
   await choose(page, made.production, "New backup");
   await dialog.getByRole("button", { name: "Take a backup" }).click();
   await succeeded(api, before);
@@ -213,6 +214,12 @@ stage.test("a job is followed on its page, and one that waits is cancelled", asy
   await page.goto(`/jobs/${first}`);
   await look(page, "job-succeeded");
   assert.deepEqual(await shownLines(page), await api.linesOfJob(first));
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.getByRole("button", { name: "Copy the lines of the log" }).click();
+  await page.getByRole("button", { name: "Copied" }).waitFor();
+  const copied = (await page.evaluate(() => navigator.clipboard.readText())).split("\n");
+  assert.equal(copied.length, (await shownLines(page)).length);
+  for (const line of copied) assert.match(line, /^\d\d:\d\d:\d\d \S/);
   await page.locator("#log-q").fill("zzz not there");
   await page.getByRole("button", { name: "Find" }).click();
   assert.match(await page.locator("#log-says").innerText(), /^0 of \d+ lines contain/);
@@ -258,11 +265,27 @@ stage.test("two tabs tell the same, and a session that ends leads back to where 
   await page.goto(sitePage());
   const other = await page.context().newPage();
   await other.goto(sitePage());
-  await Promise.all([isLive(page), isLive(other)]);
+  // Long work shows its progress on every page, without a reload.
+  const lists = [];
+  for (const path of ["/", "/sites", "/jobs"]) {
+    const list = await page.context().newPage();
+    await list.goto(path);
+    lists.push(list);
+  }
+  await Promise.all([page, other, ...lists].map(isLive));
+  await Promise.all(lists.map(mark));
   const api = await client();
   const before = await environment(page, made.copy).locator("[data-backup]").count();
-  await api.done(`/api/environments/${made.copy}/backups`, { backup_scope: "db" });
+  await Promise.all([
+    api.done(`/api/environments/${made.copy}/backups`, { backup_scope: "db" }),
+    ...lists.map((list) => list.locator("[data-job-status=running]").first().waitFor()),
+  ]);
   for (const tab of [page, other]) await environment(tab, made.copy).locator("[data-backup][data-status=completed]").nth(before).waitFor();
+  for (const list of lists) {
+    await list.locator("[data-job-status=running]").first().waitFor({ state: "detached" });
+    assert(await isMarked(list), "a list was loaded anew");
+    await list.close();
+  }
 
   await other.getByRole("button", { name: "Log out" }).click();
   // The server looks whether the session of a quiet stream still stands every 15 s.

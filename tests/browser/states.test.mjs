@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 
 import { logIn, newContext, newPage, sendLogin } from "./lib/browser.mjs";
-import { Installation, EMAIL } from "./lib/installation.mjs";
+import { EMAIL, Installation, PASSWORD } from "./lib/installation.mjs";
 import { glance } from "./lib/look.mjs";
 import { Seed } from "./lib/seed.mjs";
 import { Stage } from "./lib/stage.mjs";
@@ -12,6 +12,9 @@ import { Stage } from "./lib/stage.mjs";
 const HOLD = "acquire.started";
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
+
+/** As long as a name may be, in one piece, and harmful if it were taken for anything but text. */
+const LONG = `<script>"'&\u{202E}`.padEnd(100, "W");
 
 const seed = new Seed();
 const check = (name, exit_status, output) => ({ check: name, command: `sudo -n systemctl is-active ${name}`, exit_status, output });
@@ -55,6 +58,11 @@ const moved = seed.node("Moved", {
   status: "unreachable",
   reasons: [["host_key_mismatch", "The machine shows another host key than the pinned one. Find out why it changed before you pin the new one."]],
 });
+const long = seed.node(LONG, { address: "10.200.0.5", status: "unreachable", ago: 49 * HOUR });
+const longSite = seed.site(LONG, "long", { node: long, ago: 41 * HOUR });
+const longCopy = seed.environment(longSite.site, LONG, "copy", { node: long, source: longSite.environment, ago: 41 * HOUR });
+const longJob = seed.job("env_create", { node: long, site: longSite.site, environment: longCopy }, { ago: 41 * HOUR });
+
 const broken = seed.site("Broken", "broken", { node: ready, status: "failed", ago: 2 * HOUR });
 const unproved = ["PREVIEW_UNREACHABLE", "the preview did not answer within 60 s"];
 seed.job("site_create", { node: ready, ...broken }, { status: "failed", error: unproved, steps: ["artifacts", "create", "prove_preview"], ago: 2 * HOUR });
@@ -196,14 +204,79 @@ stage.test("lists that go on have pages, and a failed job tells how far it came"
   assert.deepEqual(besides(problems, 502), []);
 });
 
-stage.test("a job that runs is shown with its step", async () => {
+stage.test("a job that runs is shown with its step, and how far it has come also where it says nothing", async () => {
   const { page, problems } = await operator();
   const { job_id: job } = await (await stage.installation.client()).createLocalNode();
   await page.goto(`/jobs/${job}`);
   await isLive(page);
   await page.locator("[data-step=acquire][data-step-status=started]").waitFor();
   await glance(page, "job-running");
+  const axis = page.locator(".timeline .axis");
+  const before = await axis.innerHTML();
+  await page.waitForFunction((known) => document.querySelector(".timeline .axis").innerHTML !== known, before, { timeout: 30_000 });
   assert.deepEqual(problems, []);
+});
+
+stage.test("a list says which part of it is shown, and what to do where there is none", async () => {
+  const { page, problems } = await operator();
+  for (const [path, name, words] of [
+    ["/nodes?q=Old&status=unreachable", "nodes-filtered", "Old node 21"],
+    ["/nodes?q=zzz", "nodes-no-match", "No matching nodes"],
+    ["/sites?q=shop", "sites-filtered", "Shop"],
+    ["/sites?q=zzz", "sites-no-match", "No matching sites"],
+    ["/jobs?kind=env_restore", "jobs-no-match", "No matching jobs"],
+  ]) {
+    await page.goto(path);
+    await page.getByText(words).first().waitFor();
+    await glance(page, name);
+  }
+  assert.deepEqual(besides(problems, 502), []);
+});
+
+stage.test("the row of a site has its menu, and keeps its version where it cannot be asked for", async () => {
+  const { page, problems } = await operator();
+  await page.goto("/sites?q=Shop");
+  const row = page.locator(`[data-site="${shop.site}"]`);
+  await row.locator(".ask-note", { hasText: "could not be asked for" }).waitFor();
+  assert.equal(await row.locator("[data-ask]").innerText(), "7.1.1");
+  await row.locator("details.menu > summary").click();
+  await open(page, row.getByRole("link", { name: "New backup" }));
+  await page.getByRole("dialog").getByRole("button", { name: "Take a backup" }).waitFor();
+  assert.deepEqual(besides(problems, 502), []);
+});
+
+stage.test("names as long as they may be fit on a small screen", async () => {
+  const { page, problems } = await operator();
+  const query = encodeURIComponent(LONG.slice(0, 40));
+  for (const [path, name] of [
+    [`/nodes?q=${query}`, "long-nodes"],
+    [`/nodes/${long}`, "long-node"],
+    [`/nodes/${long}?confirm=delete`, "long-node-delete"],
+    [`/sites?q=${query}`, "long-sites"],
+    [`/sites/${longSite.site}`, "long-site"],
+    [`/sites/${longSite.site}?confirm=delete`, "long-site-delete"],
+    [`/jobs?node_id=${long}`, "long-jobs"],
+    [`/jobs/${longJob}`, "long-job"],
+  ]) {
+    await page.goto(path);
+    await page.getByText(LONG).first().waitFor({ state: "attached" });
+    await glance(page, name);
+  }
+  assert.deepEqual(problems, []);
+});
+
+stage.test("what is sent after the session has ended is not done, says so, and is found again after the login", async () => {
+  const { page } = await operator({ javaScriptEnabled: false });
+  const api = await stage.installation.client();
+  const newest = (await api.read("/api/nodes?limit=1")).items[0].id;
+  await page.goto("/nodes");
+  await page.context().clearCookies();
+  await button(page, "Create Local Node").click();
+  await page.waitForURL(/\/login\?next=\/nodes&unsent=1$/);
+  await page.getByText("what you just sent was not done").waitFor();
+  await sendLogin(page, EMAIL, PASSWORD);
+  await page.waitForURL("/nodes");
+  assert.equal((await api.read("/api/nodes?limit=1")).items[0].id, newest, "a node was made");
 });
 
 stage.test("a version is asked for once, also of an environment that becomes active while one looks", async () => {
@@ -252,8 +325,10 @@ stage.test("a dialog stays where its edge is pressed, and what was typed stays w
   await page.mouse.click(x - 10, y + 6);
   await dialog.waitFor({ state: "hidden" });
 
-  await page.goto("/nodes");
+  await page.goto("/nodes?q=Unready");
   await isLive(page);
+  const heights = () => page.locator(".top nav a").evaluateAll((links) => links.map((link) => link.offsetHeight));
+  const before = await heights();
   await page.locator("#remote-hostname").fill("half.example.test");
   const other = await page.context().newPage();
   await other.goto("/jobs");
@@ -261,8 +336,38 @@ stage.test("a dialog stays where its edge is pressed, and what was typed stays w
   await other.waitForURL(/\/login/);
   // The server looks whether the session of a quiet stream still stands every 15 s.
   await page.locator("[data-connection][data-state=ended]").waitFor({ timeout: 40_000 });
+  assert.deepEqual(await heights(), before, "what is said beside the menu breaks its words");
+  await glance(page, "nodes-session-ended");
+  await sendLogin(other, EMAIL, PASSWORD);
+  await other.waitForURL("/");
+  await page.bringToFront();
+  await page.evaluate(() => dispatchEvent(new Event("focus")));
+  await isLive(page);
+  assert.equal(await page.locator("#remote-hostname").inputValue(), "half.example.test");
+  await (await stage.installation.client()).createLocalNode("Unready while typing");
+  await page.locator("[data-nodes]", { hasText: "Unready while typing" }).waitFor();
   assert.equal(await page.locator("#remote-hostname").inputValue(), "half.example.test");
 }, 2 * MINUTE);
+
+stage.test("a dialog that comes late does not take the place of the one that somebody writes into", async () => {
+  const { page, problems } = await operator();
+  let release;
+  const late = new Promise((done) => (release = done));
+  await page.route("**/sites/*?confirm=delete", (route) => late.then(() => route.continue()));
+  await page.goto(`/sites/${shop.site}`);
+  await isLive(page);
+  const came = page.waitForResponse(/confirm=delete/);
+  await page.getByRole("link", { name: "Delete site" }).click();
+  const dialog = await open(page, await choice(page, shop.environment, "New backup"));
+  await page.locator("#backup-days").fill("7");
+  release();
+  await (await came).finished();
+  // What its answer would do is done by then.
+  await page.evaluate(() => new Promise((done) => setTimeout(done, 200)));
+  await dialog.getByRole("button", { name: "Take a backup" }).waitFor();
+  assert.equal(await page.locator("#backup-days").inputValue(), "7");
+  assert.deepEqual(besides(problems, 502), []);
+});
 
 stage.test("the browser's button leaves a dialog with its page, and sends no form again", async () => {
   const { page, problems } = await operator();

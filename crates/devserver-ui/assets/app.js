@@ -16,8 +16,11 @@ const PAUSE = 2000;
 /** How long a page may take, in milliseconds: a connection that hangs must not keep it from being asked for again. */
 const LIMIT = 30_000;
 
-/** How often a watched page is asked for, in milliseconds: when a node was last seen is no event. */
-const WATCH = 60_000;
+/** How often a watched page is asked for, in milliseconds: how far a step that says nothing has come is no event. */
+const WATCH = 10_000;
+
+/** Every how many times also where nothing runs: when a node was last seen is no event either. */
+const REST_WATCH = 6;
 
 const main = document.querySelector("main");
 const banner = document.querySelector("[data-connection]");
@@ -29,6 +32,9 @@ let last = Number(main.dataset.after);
 
 /** How often a stream of this page's own was tried. */
 let tries = 0;
+
+/** Follows once more, after there was no session to follow with. */
+let followAgain = () => {};
 
 // ---- Following
 
@@ -47,6 +53,7 @@ function follow() {
   worker.port.onmessage = ({ data }) => (data.ping ? isHere() : told(data));
   addEventListener("pagehide", () => say({ bye: true }));
   addEventListener("pageshow", (event) => event.persisted && isHere());
+  followAgain = isHere;
   isHere();
 }
 
@@ -66,7 +73,8 @@ async function followAlone() {
   const stream = new EventStream(told);
   addEventListener("pagehide", () => stream.close());
   addEventListener("pageshow", (event) => event.persisted && stream.open(last));
-  stream.open(last);
+  followAgain = () => stream.open(last);
+  followAgain();
 }
 
 function told({ event, state, gone, reset }) {
@@ -88,13 +96,20 @@ function isOfInterest({ job_id, kind }) {
 }
 
 function logIn() {
-  // Not over what somebody is writing.
-  if (dialog.open || [...document.querySelectorAll("main input:not([type=hidden])")].some(isChanged)) connection("ended");
+  if (dialog.open || isTyped(main)) connection("ended");
   else location.assign(`/login?next=${encodeURIComponent(main.dataset.here)}`);
 }
 
+/** Whether somebody is filling in a form of a tree, or has sent it and was told what is wrong with it. */
+function isTyped(tree) {
+  return tree.querySelector("[aria-invalid]") !== null || [...tree.querySelectorAll("input:not([type=hidden]), select")].some(isChanged);
+}
+
 function isChanged(field) {
-  return field.type === "checkbox" ? field.checked !== field.defaultChecked : field.value !== field.defaultValue;
+  if (field.type === "checkbox") return field.checked !== field.defaultChecked;
+  if (field.nodeName !== "SELECT") return field.value !== field.defaultValue;
+  const chosen = [...field.options].findIndex((option) => option.defaultSelected);
+  return field.selectedIndex !== Math.max(0, chosen);
 }
 
 const CONNECTION = {
@@ -139,6 +154,7 @@ async function load() {
     else if (answer.ok || answer.status === 404) take(await answer.text());
     else throw new Error(`status ${answer.status}`);
     if (banner.dataset.state === "stale") connection("live");
+    if (banner.dataset.state === "ended" && !answer.redirected) followAgain();
   } catch {
     asking.isDue = true;
     wait = PAUSE;
@@ -239,24 +255,34 @@ document.addEventListener("click", (event) => {
   if (copier) copy(copier);
 });
 
+/** How many dialogs were asked for: an answer that comes after another was asked for is nobody's any more. */
+let opened = 0;
+
 async function open(link) {
-  let answer;
+  opened += 1;
+  const mine = opened;
+  let answer, asked;
   try {
     answer = await fetch(link.href, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(LIMIT) });
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const asked = page.querySelector("[data-asks]");
-    if (!answer.ok || !asked) throw new Error("no dialog");
+    asked = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-asks]");
+  } catch {
+    answer = undefined;
+  }
+  if (mine !== opened || dialog.open) return;
+  if (answer?.ok && asked) {
     dialog.replaceChildren(document.adoptNode(asked));
     dialog.showModal();
     (dialog.querySelector("[autofocus]") ?? dialog.querySelector("input:not([type=hidden]), select, [data-close]"))?.focus();
     keepTimes(dialog);
-  } catch {
-    // The page of its own says what is the matter; where nothing answers there is none, and this one stays.
-    if (answer) location.assign(link.href);
-    else if (banner.dataset.state === "live") {
-      connection("stale");
-      changed(PAUSE);
-    }
+  } else if (answer?.redirected && new URL(answer.url).pathname === "/login") {
+    logIn();
+  } else if (answer && !isTyped(main)) {
+    // The page of its own says what is the matter.
+    location.assign(link.href);
+  } else if (banner.dataset.state === "live") {
+    // Nothing answers, or there is something to lose: this page stays.
+    connection("stale");
+    changed(PAUSE);
   }
 }
 
@@ -276,7 +302,12 @@ dialog.addEventListener("close", () => {
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
 });
-document.addEventListener("visibilitychange", () => !document.hidden && asking.isDue && changed());
+/** Somebody looks at the page again, who may have logged in elsewhere meanwhile. */
+function isLookedAt() {
+  if (!document.hidden && (asking.isDue || banner.dataset.state === "ended")) changed();
+}
+document.addEventListener("visibilitychange", isLookedAt);
+addEventListener("focus", isLookedAt);
 document.addEventListener("keydown", (event) => {
   const menu = event.key === "Escape" && event.target.closest?.("details.menu[open]");
   if (!menu) return;
@@ -294,6 +325,8 @@ document.addEventListener("submit", (event) => {
   }
   if ("sent" in event.target.dataset) event.preventDefault();
   event.target.dataset.sent = "";
+  // Who stopped the browser meanwhile may send it again.
+  setTimeout(() => delete event.target.dataset.sent, LIMIT);
 });
 addEventListener("pageshow", ({ persisted }) => {
   // Who comes back by the browser's button comes back to the page, not to what was asked above it.
@@ -308,12 +341,13 @@ addEventListener("pageshow", ({ persisted }) => {
 async function copy(button) {
   if ("copied" in button.dataset) return;
   const source = document.querySelector(button.dataset.copy);
+  const text = source.matches("ol") ? [...source.children].map((line) => line.textContent.trim()).join("\n") : source.textContent;
   const words = [...button.childNodes];
   let told = "Copied";
   try {
     // Browsers keep the clipboard from pages of plain http on other hosts than this one.
     if (!navigator.clipboard) throw new Error("no clipboard");
-    await navigator.clipboard.writeText(source.textContent);
+    await navigator.clipboard.writeText(text);
   } catch {
     getSelection().selectAllChildren(source);
     if (!document.execCommand("copy")) told = "Selected: press Ctrl+C";
@@ -379,5 +413,10 @@ for (const log of document.querySelectorAll("[data-events]")) log.scrollTop = lo
 askNew();
 keepTimes(document);
 setInterval(() => keepTimes(document), 1000);
-setInterval(() => !document.hidden && changed(), WATCH);
+let watched = 0;
+setInterval(() => {
+  watched += 1;
+  const isDue = watched % REST_WATCH === 0 || main.querySelector("[data-running-since]");
+  if (isDue && !document.hidden) changed();
+}, WATCH);
 follow();

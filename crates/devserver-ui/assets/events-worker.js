@@ -93,9 +93,8 @@ function serve(scope) {
     tabs.set(tab, 0);
     if (!cameAt.has(tab)) cameAt.set(tab, resets);
     if (cameAt.get(tab) !== resets) tab.postMessage({ reset: true });
-    if (!isNew) return;
     // From the lowest number that anybody needs: tabs leave out what they have had.
-    if (!stream.isOpen || after < stream.at) stream.open(after);
+    if (!stream.isOpen || (isNew && after < stream.at)) stream.open(after);
     else if (state) tab.postMessage({ state });
   }
 

@@ -2,8 +2,8 @@
 // is folded out and how far something is scrolled stay.
 //
 // Children are matched by `id` or `data-key`, others in their order. What has `data-kept` stays as it is, even where the
-// other tree lacks it: forms that somebody may be writing into, and what was said about the last request. Without a key of
-// its own it is known by what it is.
+// other tree lacks it: forms that somebody may be writing into, and what was said about the last request; `data-kept="used"`
+// only while somebody does write into it. Without a key of its own it is known by what it is.
 
 /** Whether an attribute is the page's user's to change. */
 function isOwn({ nodeName }, name) {
@@ -79,5 +79,10 @@ function keyOf(node) {
 }
 
 function isKept(node) {
-  return node.nodeType === Node.ELEMENT_NODE && "kept" in node.dataset;
+  if (node.nodeType !== Node.ELEMENT_NODE || !("kept" in node.dataset)) return false;
+  return node.dataset.kept !== "used" || isUsed(node);
+}
+
+function isUsed(form) {
+  return form.contains(document.activeElement) || [...form.querySelectorAll("input")].some((field) => field.value !== field.defaultValue);
 }

@@ -19,10 +19,13 @@ use crate::view::when;
 const FIRST: &str = "/";
 
 /// Where one wants to go after the login.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct Wanted {
     #[serde(default)]
     next: String,
+    /// Not empty where a form was sent whose session had ended.
+    #[serde(default)]
+    unsent: String,
 }
 
 /// The form.
@@ -40,6 +43,7 @@ pub(crate) struct LoginForm {
 struct LoginView<'a> {
     email: &'a str,
     next: &'a str,
+    is_unsent: bool,
     alert: Option<String>,
 }
 
@@ -49,13 +53,14 @@ pub(crate) async fn ask(
     request: HttpRequest,
     wanted: Result<web::Query<Wanted>, actix_web::Error>,
 ) -> Result<HttpResponse, ApiError> {
-    let wanted = wanted.map(|wanted| wanted.into_inner().next).unwrap_or_default();
-    let next = local_path(&wanted).unwrap_or(FIRST);
+    let wanted = wanted.map(web::Query::into_inner).unwrap_or_default();
+    let next = local_path(&wanted.next).unwrap_or(FIRST);
     if current_operator(&ui.accounts, &request).await.is_ok() {
         return Ok(see(next));
     }
     let view = LoginView {
         next,
+        is_unsent: !wanted.unsent.is_empty(),
         ..LoginView::default()
     };
     ui.pages.show(StatusCode::OK, "login.html", &view)
@@ -97,6 +102,7 @@ pub(crate) async fn login(
     let view = LoginView {
         email: &email,
         next,
+        is_unsent: false,
         alert: Some(alert),
     };
     let mut response = ui.pages.show(status, "login.html", &view)?;

@@ -326,6 +326,7 @@ pub(crate) fn card(
         &known.environments,
         node,
         backups,
+        ui.sites.was_version_asked(environment),
         ui.clock.now(),
     )
 }

@@ -301,6 +301,9 @@ async fn rows(
         let parts = RowParts {
             node: environment.as_ref().map(|known| link(known.node_id)),
             newest_backup: backups.get(&site.primary_environment_id).copied(),
+            was_asked: environment
+                .as_ref()
+                .is_some_and(|known| ui.sites.was_version_asked(known)),
             job: of_interest.map(|view| JobLine::new(view, pace.left(view, now), now)),
             environment,
         };

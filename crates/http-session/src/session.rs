@@ -56,7 +56,7 @@ pub async fn require_session(
 }
 
 /// The middleware of a page that needs a session: without one the browser is sent to log in, and from there to where it
-/// wanted to go. What was posted is not sent again by itself, so that leads to the first page.
+/// wanted to go. What was posted is not sent again by itself: that leads to the page of the form, and `unsent` tells the login.
 pub async fn require_session_or_login(
     accounts: web::Data<Accounts>,
     request: ServiceRequest,
@@ -70,8 +70,11 @@ pub async fn require_session_or_login(
         Err(error) => error,
     };
     let response = if error.code() == ApiErrorCode::Unauthorized {
-        let wanted = request.method().is_safe().then(|| request.uri().path_and_query());
-        let place = login_place(wanted.flatten().map_or("", |wanted| wanted.as_str()));
+        let place = if request.method().is_safe() {
+            login_place(request.uri().path_and_query().map_or("/", |wanted| wanted.as_str()))
+        } else {
+            login_place(page_of_form(request.path())) + "&unsent=1"
+        };
         HttpResponse::SeeOther().insert_header((LOCATION, place)).finish()
     } else {
         HttpResponse::from_error(error)
@@ -79,11 +82,14 @@ pub async fn require_session_or_login(
     Ok(request.into_response(response))
 }
 
-/// Where one logs in before one goes to `wanted`, a path with its query; empty: nowhere in particular.
+/// The page whose form posts to a path: forms post to `/<page>`, or to `/<page>/<id>/<action>` from `/<page>/<id>`.
+fn page_of_form(path: &str) -> &str {
+    let third = path.match_indices('/').nth(2);
+    third.map_or(path, |(at, _)| &path[..at])
+}
+
+/// Where one logs in before one goes to `wanted`, a path with its query.
 fn login_place(wanted: &str) -> String {
-    if wanted.is_empty() {
-        return "/login".to_owned();
-    }
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.' | b'~');
     let encoded: String = wanted
         .bytes()
@@ -144,6 +150,18 @@ mod tests {
             login_place("/nodes?cursor=a&x=%20ä"),
             "/login?next=/nodes%3Fcursor%3Da%26x%3D%2520%C3%A4"
         );
-        assert_eq!(login_place(""), "/login");
+    }
+
+    #[test]
+    fn a_form_belongs_to_the_page_above_its_action() {
+        for (path, page) in [
+            ("/nodes", "/nodes"),
+            ("/nodes/7/delete", "/nodes/7"),
+            ("/sites/7/restore", "/sites/7"),
+            ("/sites/7/a/b", "/sites/7"),
+            ("/", "/"),
+        ] {
+            assert_eq!(page_of_form(path), page);
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! again are beside this file; every change on a node is accepted here and done by a job.
 
 mod addresses;
+mod asked_versions;
 mod backups;
 mod checks;
 mod login;
@@ -85,12 +86,16 @@ pub struct CreateEnv {
 /// The use cases of sites.
 pub struct SitesService {
     pub(crate) deps: SiteDeps,
+    asked_versions: asked_versions::AskedVersions,
 }
 
 impl SitesService {
     /// The use cases over these adapters.
     pub fn new(deps: SiteDeps) -> Self {
-        Self { deps }
+        Self {
+            deps,
+            asked_versions: asked_versions::AskedVersions::default(),
+        }
     }
 
     /// Accepts a site: it, its production environment and their job are written, nothing else happens here but the look

@@ -72,7 +72,7 @@ pub(crate) fn limited(script: &str, limit: Duration, mark: &RunMark) -> String {
 /// what carries the leader's mark ($2), which ends by itself; empty where the leader itself asks. Exit status 3: something is left.
 const END: &str = r#"
 groups= ended=
-now() { date +%s; }
+now() { read -r up rest </proc/uptime; echo "${up%%.*}"; }
 look() {
     found=1
     for file in $(grep -la -e "$1" /proc/[0-9]*/environ 2>/dev/null); do
@@ -146,9 +146,9 @@ mod tests {
         (status.code(), begin.elapsed())
     }
 
-    /// A run whose leader needs `seconds` until it starts the script.
-    fn slow_start(mark: &RunMark, seconds: &str, script: &str) -> Child {
-        let line = format!("sleep {seconds}; exec env {} sh -c '{script}'", mark.variable(MARK));
+    /// A run whose leader does `first` before it starts the script.
+    fn start_after(first: &str, mark: &RunMark, script: &str) -> Child {
+        let line = format!("{first}; exec env {} sh -c '{script}'", mark.variable(MARK));
         let mut leader = Command::new("sh");
         leader.args(["-c", &line]).env(LEADER, &mark.0).process_group(0);
         leader.spawn().unwrap()
@@ -157,20 +157,20 @@ mod tests {
     #[test]
     fn what_is_only_starting_is_ended_all_the_same() {
         // Within the time that is looked for it, and after that, while its leader is seen to live.
-        for seconds in ["1", "3.5"] {
+        for first in ["sleep 1", "sleep 3.1"] {
             let mark = RunMark::new();
-            let mut run = slow_start(&mark, seconds, "exec sleep 300");
+            let mut run = start_after(first, &mark, "exec sleep 300");
             let waiting = std::thread::spawn(move || run.wait().unwrap().signal());
             let (status, took) = end_here(&mark);
-            assert_eq!(status, Some(0), "{seconds} s, {took:?}");
-            assert_eq!(waiting.join().unwrap(), Some(15), "{seconds} s");
+            assert_eq!(status, Some(0), "{first}, {took:?}");
+            assert_eq!(waiting.join().unwrap(), Some(15), "{first}");
         }
     }
 
     #[test]
     fn what_minds_no_term_is_killed() {
         let mark = RunMark::new();
-        let mut run = slow_start(&mark, "0", "trap \"\" TERM; while :; do sleep 0.05; done");
+        let mut run = start_after("trap '' TERM", &mark, "while :; do sleep 0.05; done");
         let waiting = std::thread::spawn(move || run.wait().unwrap().signal());
         let (status, took) = end_here(&mark);
         assert_eq!((status, waiting.join().unwrap()), (Some(0), Some(9)), "{took:?}");

@@ -47,8 +47,8 @@ export class Client {
   }
 
   /** Asks for a local node: `{node_id, job_id}`. */
-  async createLocalNode() {
-    const answer = await this.post("/api/nodes", { acquisition_source: "local" });
+  async createLocalNode(name) {
+    const answer = await this.post("/api/nodes", { acquisition_source: "local", name });
     assert.equal(answer.status, 202, answer.text);
     return JSON.parse(answer.text);
   }
@@ -80,7 +80,7 @@ export class Client {
 
   /** Waits until a job has ended, and returns it. */
   endOfJob(id) {
-    return eventually(`the end of job ${id}`, 60_000, async () => {
+    return eventually(`the end of job ${id}`, 180_000, async () => {
       const job = await this.read(`/api/jobs/${id}`);
       return ["succeeded", "failed", "cancelled"].includes(job.status) && job;
     });

@@ -10,7 +10,7 @@ import { Installation } from "./installation.mjs";
 const LOG_LINES = 60;
 
 /** How long the hooks, and a test that says nothing else, may take, in milliseconds. */
-const HOOK_LIMIT = 180_000;
+const HOOK_LIMIT = 600_000;
 const TEST_LIMIT = 90_000;
 
 /** How long a failed page has to say what it shows, in milliseconds. */
@@ -38,6 +38,9 @@ export class Stage {
         await this.#explain(context);
         throw error;
       } finally {
+        // What a route is answering is of no interest any more.
+        const pages = this.browser.contexts().flatMap((opened) => opened.pages());
+        await Promise.all(pages.map((page) => page.unrouteAll({ behavior: "ignoreErrors" })));
         await Promise.all(this.browser.contexts().map((opened) => opened.close()));
       }
     });

@@ -33,6 +33,7 @@ pub(crate) struct Activity {
 pub(super) struct Item {
     seq: i64,
     iso: String,
+    exact: String,
     time: String,
     kind: &'static str,
     /// A task's status, or the stream that a line came from.
@@ -89,6 +90,7 @@ pub(super) fn item(event: &Event) -> Option<Item> {
     Some(Item {
         seq: event.seq,
         iso: event.at.to_string(),
+        exact: format!("{} UTC", when::exact(event.at)),
         time: when::clock_time(event.at),
         kind: event.kind.as_str(),
         status,

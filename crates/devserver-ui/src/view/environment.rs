@@ -96,8 +96,9 @@ pub(crate) struct EnvironmentCard {
     preview: Preview,
     node: NodeLink,
     wordpress_version: Option<String>,
-    /// Whether its WordPress can be asked for its version.
     is_active: bool,
+    /// Whether the page asks its WordPress for its version.
+    asks_version: bool,
     /// The name of what it is a copy of.
     source: Option<String>,
     preset_words: Option<&'static str>,
@@ -156,6 +157,7 @@ impl EnvironmentCard {
         all: &[Environment],
         node: NodeLink,
         backups: BackupsShown,
+        was_asked: bool,
         now: Timestamp,
     ) -> Self {
         let is_active = environment.status == EnvironmentStatus::Active;
@@ -177,6 +179,7 @@ impl EnvironmentCard {
             status: environment.status,
             status_words: status_words(environment.status),
             preview: Preview::new(environment),
+            asks_version: is_active && node.is_active && !was_asked,
             node,
             wordpress_version: environment.wordpress_version.clone(),
             is_active,

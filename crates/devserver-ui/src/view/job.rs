@@ -190,26 +190,27 @@ pub(crate) const fn when_cancelled(kind: JobKind) -> &'static str {
             "What was removed stays removed, and the node is shown as failed. `Retry` finishes its deletion."
         }
         JobKind::SiteCreate => {
-            "What was made so far stays on the node, and the site is shown as failed. `Retry` makes it anew; deleting the site \
+            "What was made so far stays on the node, and the site is shown as failed until it works. `Retry` makes it anew; deleting the site \
              removes what there is of it."
         }
         JobKind::EnvCreate => {
             "The environment that was copied is left alone. What there is of the copy stays on the node, and the copy is shown \
-             as failed: `Retry` makes it anew, deleting it removes it."
+             as failed until it works. `Retry` makes it anew, deleting it removes it."
         }
         JobKind::SiteDelete | JobKind::EnvDelete => {
             "What was removed stays removed, and what is left is shown as failed. `Retry` finishes the deletion."
         }
         JobKind::EnvRestore => {
             "Before the step that switches to the restored copy nothing of the environment has been touched. Cancelled in that \
-             step, the environment is shown as failed, because nobody knows which copy is live: restore again. While the preview \
+             step, the environment is shown as failed until it works, because nobody knows which copy is live: restore again. While the preview \
              is proved, Pressluft goes back to what was live before. The checkpoint stays if it was complete."
         }
         JobKind::BackupCreate => {
             "The environment is not touched. What was written of the backup is removed, and the backup is shown as failed."
         }
         JobKind::EnvReaddress => {
-            "The environment may be at its old or its new address, and is shown as failed. `Retry` goes on with the move."
+            "Once the move has begun, the environment may be at its old or its new address, and is shown as failed until it works. \
+             `Retry` goes on with the move."
         }
         JobKind::SiteAbandon | JobKind::EnvAbandon => {
             "Backups that were removed stay removed, and what is left is shown as failed. `Retry` goes on."

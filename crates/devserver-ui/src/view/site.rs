@@ -48,6 +48,8 @@ pub(crate) struct SiteRow {
     preview: Option<Preview>,
     node: Option<NodeLink>,
     wordpress_version: Option<String>,
+    /// Whether the page asks its WordPress for its version.
+    asks_version: bool,
     /// Whether its WordPress can be asked for its version, and backups can be taken.
     is_active: bool,
     can_copy: bool,
@@ -62,6 +64,8 @@ pub(crate) struct RowParts {
     /// When the newest backup that is complete was completed.
     pub(crate) newest_backup: Option<Timestamp>,
     pub(crate) job: Option<JobLine>,
+    /// Whether its WordPress was asked for its version lately.
+    pub(crate) was_asked: bool,
 }
 
 impl SiteRow {
@@ -73,6 +77,7 @@ impl SiteRow {
             preview: environment.map(Preview::new),
             wordpress_version: environment.and_then(|known| known.wordpress_version.clone()),
             is_active,
+            asks_version: is_active && parts.node.as_ref().is_some_and(|node| node.is_active) && !parts.was_asked,
             can_copy: is_active && site.status == SiteStatus::Active,
             newest_backup: parts.newest_backup.map(|at| When::new(at, now)),
             node: parts.node,

@@ -36,7 +36,9 @@ async fn a_page_without_a_session_leads_to_the_login_and_back() {
             .form("acquisition_source=local")
             .send()
             .await;
-        assert_eq!(answer.location(), "/login");
+        let page = path.rsplit_once('/').map_or("", |(page, _)| page);
+        let page = if page.is_empty() { &path } else { page };
+        assert_eq!(answer.location(), format!("/login?next={page}&unsent=1"));
     }
     assert_eq!(panel.jobs.all_events().len(), before, "something was done");
     assert_eq!(panel.nodes.all().len(), 1);
@@ -50,9 +52,13 @@ async fn a_session_that_ended_leads_to_the_login() {
     assert_eq!(panel.get("/nodes").await.location(), "/login?next=/nodes");
     assert_eq!(
         panel.post("/nodes", "acquisition_source=local").await.location(),
-        "/login"
+        "/login?next=/nodes&unsent=1"
     );
     assert!(panel.nodes.all().is_empty());
+    let login = panel.stranger("GET", "/login?next=/nodes&unsent=1").send().await;
+    assert!(login.has("what you just sent was not done") && login.has("name=\"next\" value=\"/nodes\""));
+    let plain = panel.stranger("GET", "/login?next=/nodes").send().await;
+    assert!(!plain.has("was not done"));
 }
 
 #[tokio::test]

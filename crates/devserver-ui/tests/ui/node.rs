@@ -37,7 +37,7 @@ async fn a_nodes_page_says_what_it_is_whether_it_is_ready_and_what_was_checked()
         "<bdi class=\"code\">true</bdi>",
         "<span class=\"code\">0</span>",
         "<bdi class=\"code\">welcome</bdi>",
-        ">2 minutes ago</time>",
+        "<dt>Last seen</dt><dd><time datetime=\"2030-01-01T00:00:00Z\" title=\"2030-01-01 00:00:00 UTC\" data-relative>2 minutes ago</time></dd>",
         &format!("href=\"/jobs/{job}\""),
         "data-job-status=\"succeeded\"",
         &format!("href=\"/jobs?node_id={node}\""),
@@ -46,6 +46,10 @@ async fn a_nodes_page_says_what_it_is_whether_it_is_ready_and_what_was_checked()
         &format!("href=\"/nodes/{node}?confirm=delete\" data-opens-dialog"),
         "<a href=\"/sites\">Create a site</a>",
     ]);
+    panel
+        .get("/nodes")
+        .await
+        .assert_has(&["<dt>Last seen</dt><dd><time ", ">2 minutes ago</time></dd>"]);
     assert!(!page.has("/retry\"") && !page.has("confirm=cancel") && !page.has("Not ready"));
 }
 

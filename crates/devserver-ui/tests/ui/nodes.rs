@@ -287,6 +287,7 @@ async fn times_are_relative_with_the_exact_one_beside() {
     let page = panel.get("/nodes").await;
     page.assert_has(&[
         "<time datetime=\"2030-01-01T00:00:00Z\" title=\"2030-01-01 00:00:00 UTC\" data-relative>5 minutes ago</time>",
+        "<dt>Last seen</dt><dd><span class=\"none\">never</span></dd>",
         "data-now=\"2030-01-01T00:05:00Z\"",
     ]);
 }

@@ -177,7 +177,7 @@ async fn another_host_key_is_pinned_by_its_fingerprint_where_the_machine_shows_i
             .starts_with("fingerprint: expected SHA256: and 43 characters")
     );
     // What was typed stays, and the form with it while the page goes on.
-    malformed.assert_has(&["value=\"MD5:aa\"", "/host-key\" data-kept>"]);
+    malformed.assert_has(&["value=\"MD5:aa\"", "/host-key\" data-kept=\"used\">"]);
     assert_eq!(panel.post(&path, "").await.status, 400);
     assert_eq!(panel.nodes.get(node.id).target.unwrap().host_key, fake_host_key("old"));
 

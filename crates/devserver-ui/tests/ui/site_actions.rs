@@ -387,7 +387,8 @@ async fn without_a_session_nothing_is_done_and_the_login_comes_first() {
         let path = format!("{}/{action}", shop.path());
         let form = format!("confirm=corner-shop&environment_id={}", shop.environment);
         let answer = panel.stranger("POST", &path).form(&form).send().await;
-        assert_eq!(answer.location(), "/login", "{action}");
+        let login = format!("/login?next={}&unsent=1", shop.path());
+        assert_eq!(answer.location(), login, "{action}");
     }
     assert_eq!(panel.jobs.all_events().len(), before);
     assert!(panel.site_rows.audited().is_empty());

@@ -87,15 +87,18 @@ impl SitesService {
         let version = version_of(&output.stdout)
             .ok_or_else(|| UseCaseError::WpCliError("what it says is no version".to_owned()))?
             .to_owned();
+        let mut state_version = environment.state_version;
         if environment.wordpress_version.as_ref() != Some(&version) {
             let expected = vec![Expected::Environment(id, environment.state_version)];
             let changes = vec![Change::WordPressVersion(id, version.clone())];
             match self.deps.sites.apply(expected, changes, None).await {
+                Ok(()) => state_version += 1,
                 // Somebody changed the environment meanwhile: what was seen is still the answer, it is just not stored.
-                Ok(()) | Err(jobs::StoreError::VersionConflict(_) | jobs::StoreError::NotFound(_)) => {}
+                Err(jobs::StoreError::VersionConflict(_) | jobs::StoreError::NotFound(_)) => return Ok(version),
                 Err(error) => return Err(error.into()),
             }
         }
+        self.asked_versions.note(id, state_version, self.deps.clock.now());
         Ok(version)
     }
 

@@ -62,6 +62,32 @@ async fn the_version_is_asked_on_the_node_by_one_command_of_10_s_and_stored_wher
 }
 
 #[tokio::test]
+async fn an_answer_is_good_for_ten_minutes_unless_something_is_done_to_the_environment() {
+    let bench = Bench::new();
+    let site = bench.active_site().await;
+    let service = &bench.sites.service;
+    let was_asked = || service.was_version_asked(&bench.environment(site.environment_id));
+    assert!(!was_asked());
+    answer(&bench, output(1, "", "Error: broken"));
+    service.wordpress_version(site.environment_id).await.unwrap_err();
+    assert!(!was_asked());
+    for version in ["6.9.2\n", "6.9.2\n", "6.9.3\n"] {
+        answer(&bench, output(0, version, ""));
+        service.wordpress_version(site.environment_id).await.unwrap();
+        assert!(was_asked());
+        bench.clock.advance(Duration::from_secs(599));
+        assert!(was_asked());
+        bench.clock.advance(Duration::from_secs(1));
+        assert!(!was_asked());
+    }
+    service.wordpress_version(site.environment_id).await.unwrap();
+    assert!(was_asked());
+    let mut changed = bench.environment(site.environment_id);
+    changed.state_version += 1;
+    assert!(!service.was_version_asked(&changed));
+}
+
+#[tokio::test]
 async fn a_version_that_cannot_be_had_is_an_error_of_its_own_kind() {
     let bench = Bench::new();
     let site = bench.active_site().await;
