@@ -62,6 +62,13 @@ fn pages(seeded: &Seeded) -> Vec<(String, String)> {
         ),
         ("GET /nodes/{id}".to_owned(), format!("/nodes/{}", seeded.middle_node)),
         ("GET /sites".to_owned(), "/sites".to_owned()),
+        ("GET /nodes?q=".to_owned(), "/nodes?q=9".to_owned()),
+        (
+            "GET /nodes?attention=true".to_owned(),
+            "/nodes?attention=true".to_owned(),
+        ),
+        ("GET /sites?q=".to_owned(), "/sites?q=9".to_owned()),
+        ("GET /sites?unsaved=true".to_owned(), "/sites?unsaved=true".to_owned()),
         ("GET /sites/{id}".to_owned(), format!("/sites/{}", seeded.middle_site)),
         ("GET /jobs".to_owned(), "/jobs".to_owned()),
         (

@@ -151,7 +151,7 @@ impl Environment {
              | grep -v -e \"'cron'\" -e _transient_ -e 'enable the sandbox mode' | sed 's/ AUTO_INCREMENT=[0-9]*//' | sha256sum); \
              echo \"$table $sum\"; done; \
              for folder in uploads live; do cd {generation}/$folder/; \
-             echo \"$folder $(find . -type f ! -name wp-config.php -print0 | sort -z | xargs -0 -r sha256sum | sha256sum)\"; done"
+             echo \"$folder $(find . -type f ! -name wp-config.php -print0 | sort -z | xargs -0 -r b2sum | b2sum)\"; done"
         ))
     }
 }
