@@ -215,6 +215,7 @@ stage.test("eight tabs at once follow a node live and can still navigate", async
   await asking.locator("[data-job-status=running]").first().waitFor();
   await asking.getByRole("link", { name: "Cancel", exact: true }).click();
   await asking.getByRole("dialog").getByRole("button", { name: "Cancel the job" }).click();
+  assert.equal((await client.endOfJob(job)).status, "cancelled");
   await asking.locator(".job-now [data-job-status=cancelled]").waitFor();
   await inAll((page) => rowWith(page, node, "[data-status=failed]").waitFor());
   assert.deepEqual(await inAll(isMarked), pages.map(() => true), "a tab was loaded anew");
@@ -223,7 +224,7 @@ stage.test("eight tabs at once follow a node live and can still navigate", async
     await rowWith(page, node, "[data-status=failed]").waitFor();
   });
   assert.deepEqual(problems, []);
-});
+}, NODE_LIMIT);
 
 stage.test("a browser without shared workers follows live, too", async () => {
   const { page, problems } = await stage.newPage();

@@ -121,7 +121,7 @@ stage.test("a site is asked for, is followed without a reload, and its preview i
   const card = page.locator("[data-environment]").first();
   made.production = await card.getAttribute("data-environment");
   // Asked for when it became active.
-  await card.locator("[data-ask]", { hasText: /^\d+\.\d+/ }).waitFor();
+  await card.locator('[id^="version-"]', { hasText: /^\d+\.\d+/ }).waitFor();
   await look(page, "site-active");
   await choose(page, made.production, "Show WordPress login");
   await page.locator("#login-password").waitFor();

@@ -53,7 +53,7 @@ function follow() {
   worker.port.onmessage = ({ data }) => (data.ping ? isHere() : told(data));
   addEventListener("pagehide", () => say({ bye: true }));
   addEventListener("pageshow", (event) => event.persisted && isHere());
-  followAgain = isHere;
+  followAgain = () => say({ after: last, again: true });
   isHere();
 }
 
@@ -392,14 +392,18 @@ function askNew() {
 }
 
 async function ask(shown) {
+  const { ask: path, field } = shown.dataset;
+  // Somebody else was answered meanwhile: the page has it.
+  if (!path) return;
   // Of an element that stood here before.
   shown.parentElement.querySelector(".ask-note")?.remove();
   try {
-    const answer = await fetch(shown.dataset.ask);
+    const answer = await fetch(path);
     const body = await answer.json();
     if (!answer.ok) throw new Error(body.message);
-    shown.textContent = body[shown.dataset.field];
+    shown.textContent = body[field];
   } catch (error) {
+    if (!shown.dataset.ask) return;
     const note = document.createElement("span");
     note.className = "ask-note";
     note.dataset.kept = "";

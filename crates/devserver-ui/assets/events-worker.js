@@ -2,7 +2,8 @@
 // each tab would leave none for anything else. As a shared worker this file holds the stream and hands events on; a page
 // of a browser without shared workers imports it and uses `EventStream` itself.
 //
-// A tab says `{after}`: it is here, and has had every event up to that number. It says `{bye: true}` when it leaves.
+// A tab says `{after}`: it is here, and has had every event up to that number; with `again`, that it wants to be told the
+// state, too. It says `{bye: true}` when it leaves.
 // It is told `{event}`, `{state: "live" | "lost"}`, `{ping: true}` (to be answered by `{after}`), `{gone: true}`: the
 // session has ended, and `{reset: true}`: the server's events are others than those that it was told.
 
@@ -88,14 +89,14 @@ function serve(scope) {
     if (message.gone) tabs.clear();
   });
 
-  function isHere(tab, after) {
+  function isHere(tab, { after, again }) {
     const isNew = !tabs.has(tab);
     tabs.set(tab, 0);
     if (!cameAt.has(tab)) cameAt.set(tab, resets);
     if (cameAt.get(tab) !== resets) tab.postMessage({ reset: true });
     // From the lowest number that anybody needs: tabs leave out what they have had.
     if (!stream.isOpen || (isNew && after < stream.at)) stream.open(after);
-    else if (state) tab.postMessage({ state });
+    else if (state && (isNew || again)) tab.postMessage({ state });
   }
 
   function left(tab) {
@@ -104,7 +105,7 @@ function serve(scope) {
   }
 
   scope.onconnect = ({ ports: [tab] }) => {
-    tab.onmessage = ({ data }) => (data.bye ? left(tab) : isHere(tab, data.after));
+    tab.onmessage = ({ data }) => (data.bye ? left(tab) : isHere(tab, data));
   };
 
   // A tab that crashed never says that it leaves. One that only slept answers when it wakes, and is here again.
