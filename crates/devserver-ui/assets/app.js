@@ -2,7 +2,7 @@
 // asks for the page again and takes over what differs. Everything else here makes forms and links that work without it
 // more comfortable: dialogs, copying, a slug that follows the name.
 
-import { morph } from "./morph.js";
+import { isTyped, morph } from "./morph.js";
 
 /** Events come in bursts: the page is asked for once, this many milliseconds after the first. */
 const BURST = 150;
@@ -98,18 +98,6 @@ function isOfInterest({ job_id, kind }) {
 function logIn() {
   if (dialog.open || isTyped(main)) connection("ended");
   else location.assign(`/login?next=${encodeURIComponent(main.dataset.here)}`);
-}
-
-/** Whether somebody is filling in a form of a tree, or has sent it and was told what is wrong with it. */
-function isTyped(tree) {
-  return tree.querySelector("[aria-invalid]") !== null || [...tree.querySelectorAll("input:not([type=hidden]), select")].some(isChanged);
-}
-
-function isChanged(field) {
-  if (field.type === "checkbox") return field.checked !== field.defaultChecked;
-  if (field.nodeName !== "SELECT") return field.value !== field.defaultValue;
-  const chosen = [...field.options].findIndex((option) => option.defaultSelected);
-  return field.selectedIndex !== Math.max(0, chosen);
 }
 
 const CONNECTION = {
@@ -302,6 +290,7 @@ dialog.addEventListener("close", () => {
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
 });
+
 /** Somebody looks at the page again, who may have logged in elsewhere meanwhile. */
 function isLookedAt() {
   if (!document.hidden && (asking.isDue || banner.dataset.state === "ended")) changed();

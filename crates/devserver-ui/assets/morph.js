@@ -80,9 +80,17 @@ function keyOf(node) {
 
 function isKept(node) {
   if (node.nodeType !== Node.ELEMENT_NODE || !("kept" in node.dataset)) return false;
-  return node.dataset.kept !== "used" || isUsed(node);
+  return node.dataset.kept !== "used" || node.contains(document.activeElement) || isTyped(node);
 }
 
-function isUsed(form) {
-  return form.contains(document.activeElement) || [...form.querySelectorAll("input")].some((field) => field.value !== field.defaultValue);
+/** Whether somebody is filling in a form of a tree, or has sent it and was told what is wrong with it. */
+export function isTyped(tree) {
+  return tree.querySelector("[aria-invalid]") !== null || [...tree.querySelectorAll("input:not([type=hidden]), select")].some(isChanged);
+}
+
+function isChanged(field) {
+  if (field.type === "checkbox") return field.checked !== field.defaultChecked;
+  if (field.nodeName !== "SELECT") return field.value !== field.defaultValue;
+  const chosen = [...field.options].findIndex((option) => option.defaultSelected);
+  return field.selectedIndex !== Math.max(0, chosen);
 }

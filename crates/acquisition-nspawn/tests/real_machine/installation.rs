@@ -266,26 +266,16 @@ impl Drop for Installation {
 /// Every path below a folder, links not followed. What belongs to other machines may go away while it is looked at, and what
 /// belongs to a user (a mount of theirs under `/run/user`) may be closed.
 fn paths_below(folder: &Path) -> String {
-    let gone = |error: io::Error| {
-        let expected = [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied];
-        assert!(expected.contains(&error.kind()), "{}: {error}", folder.display());
-    };
-    let entries = match fs::read_dir(folder) {
+    let entries = match fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
         Ok(entries) => entries,
         Err(error) => {
-            gone(error);
+            let expected = [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied];
+            assert!(expected.contains(&error.kind()), "{}: {error}", folder.display());
             return String::new();
         }
     };
     let mut paths = String::new();
     for entry in entries {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => {
-                gone(error);
-                break;
-            }
-        };
         paths += &format!("{}\n", entry.path().display());
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             paths += &paths_below(&entry.path());
